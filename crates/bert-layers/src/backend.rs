@@ -1,0 +1,118 @@
+//! A loaded model on one device: how chunks of a batch meet its threads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bert_layers_kernels::{Kernels, Solo};
+use candle_core::DType;
+use rayon::prelude::*;
+
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::device::Device;
+use crate::hidden_states::Output;
+use crate::model::{self, Model};
+use crate::ops::{Candle, Cpu};
+use crate::threads::Rayon;
+use crate::weights::Summary;
+use crate::{Cancel, Dtype, Error, Result};
+
+/// Rows of a chunk that one thread carries through all layers: few enough to stay in a core's cache, enough to keep the
+/// weights' way into it short.
+const CHUNK_ROWS: usize = 128;
+
+/// Runs a batch into its result, in the rayon pool of the caller.
+pub(crate) trait Backend: Send + Sync {
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()>;
+    fn has_pooler(&self) -> bool;
+    /// The instruction set, or the device's library.
+    fn instruction_set(&self) -> &'static str;
+}
+
+/// Loads the model in `folder` for a device.
+pub(crate) fn load(
+    config: &ModelConfig,
+    folder: &Path,
+    device: &Device,
+    dtype: Dtype,
+    cancel: &Cancel,
+) -> Result<(Box<dyn Backend>, Summary)> {
+    match device {
+        Device::Cpu => {
+            let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
+            let ops = Cpu::new(kernels, Arc::new(Rayon));
+            let (model, summary) = model::load(&ops, config, folder, cancel)?;
+            Ok((Box::new(OnCpu { ops, model }), summary))
+        }
+        Device::Candle(device) => {
+            let dtype = match dtype {
+                Dtype::Float32 => DType::F32,
+                Dtype::Float16 => DType::F16,
+                Dtype::Bfloat16 => DType::BF16,
+            };
+            let ops = Candle::new(device.clone(), dtype);
+            let (model, summary) = model::load(&ops, config, folder, cancel)?;
+            Ok((Box::new(OnCandle { ops, model }), summary))
+        }
+    }
+}
+
+struct OnCpu {
+    ops: Cpu,
+    model: Box<dyn Model<Cpu>>,
+}
+
+impl Backend for OnCpu {
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()> {
+        let threads = rayon::current_num_threads();
+        if batch.texts() < threads || threads == 1 {
+            // Fewer texts than threads: all threads work on each chunk together.
+            let runs = batch.split(1, CHUNK_ROWS * threads);
+            let ops = self.ops.with(if threads == 1 { Arc::new(Solo) } else { Arc::new(Rayon) }, cancel);
+            for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
+                self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
+            }
+            return Ok(());
+        }
+        // Otherwise a thread carries its chunk through all layers alone, waiting for nobody.
+        let runs = batch.split(threads, CHUNK_ROWS);
+        let ops = self.ops.with(Arc::new(Solo), cancel);
+        let sinks = out.sinks(batch, &runs);
+        runs.par_iter()
+            .zip(sinks)
+            .with_max_len(1)
+            .try_for_each(|(texts, sink)| self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink))
+    }
+
+    fn has_pooler(&self) -> bool {
+        self.model.has_pooler()
+    }
+
+    fn instruction_set(&self) -> &'static str {
+        self.ops.kernels().name()
+    }
+}
+
+struct OnCandle {
+    ops: Candle,
+    model: Box<dyn Model<Candle>>,
+}
+
+impl Backend for OnCandle {
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()> {
+        let runs = batch.split(1, 64 * CHUNK_ROWS); // the device has its own threads; this bounds its memory
+        let ops = self.ops.cancelled_by(cancel);
+        for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
+            self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
+        }
+        Ok(())
+    }
+
+    fn has_pooler(&self) -> bool {
+        self.model.has_pooler()
+    }
+
+    fn instruction_set(&self) -> &'static str {
+        "candle"
+    }
+}

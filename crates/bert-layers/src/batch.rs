@@ -1,0 +1,111 @@
+//! Tokens → one packed batch: the tokens of all texts end to end, no padding anywhere, and the chunks it is computed in.
+
+use std::ops::Range;
+
+use crate::Tokens;
+
+/// What the encoder reads of a run of whole texts: one entry a token in each column.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// Rows of the word embedding.
+    pub ids: &'a [u32],
+    /// Rows of the token type embedding.
+    pub type_ids: &'a [u32],
+    /// Rows of the position embedding.
+    pub positions: &'a [u32],
+    /// The rows of each text, counted within the chunk.
+    pub texts: &'a [Range<usize>],
+    /// Which rows may be attended to; none: all.
+    pub mask: Option<&'a [bool]>,
+}
+
+/// The packed batch.
+pub struct PackedBatch<'a> {
+    tokens: &'a Tokens,
+    positions: Vec<u32>,
+    masked: bool,
+}
+
+impl<'a> PackedBatch<'a> {
+    /// Packs texts whose positions count from 0, as BERT's do.
+    pub fn new(tokens: &'a Tokens) -> Self {
+        let positions = (0..tokens.texts()).flat_map(|text| 0..tokens.rows(text).len() as u32).collect();
+        Self { tokens, positions, masked: tokens.attention_mask.contains(&false) }
+    }
+
+    /// Splits the texts into at least `parts` runs of about equal work where there are enough texts, each of at most about `rows`
+    /// rows: a run's rows stay in a core's cache through all layers. No text is ever split.
+    pub fn split(&self, parts: usize, rows: usize) -> Vec<Range<usize>> {
+        let total = self.tokens.len();
+        let parts = parts.max(1);
+        // As many rounds of `parts` runs as keep a run within `rows`, so that all threads end together.
+        let rounds = total.div_ceil(parts * rows.max(1)).max(1);
+        let target = total.div_ceil(parts * rounds);
+        let mut runs = Vec::with_capacity(parts * rounds);
+        let mut start = 0;
+        for text in 0..self.tokens.texts() {
+            let end = self.tokens.starts[text + 1];
+            // A run ends with the text whose end comes nearest to where the run should end.
+            let goal = (runs.len() + 1) * target;
+            let next = self.tokens.starts.get(text + 2).copied();
+            if next.is_none_or(|next| next.abs_diff(goal) >= end.abs_diff(goal) && next > goal) {
+                runs.push(start..text + 1);
+                start = text + 1;
+            }
+        }
+        runs
+    }
+
+    /// The rows of a run of texts.
+    pub fn rows(&self, texts: &Range<usize>) -> Range<usize> {
+        self.tokens.starts[texts.start]..self.tokens.starts[texts.end]
+    }
+
+    /// The ranges of a run's texts, counted within the run.
+    pub fn ranges(&self, texts: &Range<usize>) -> Vec<Range<usize>> {
+        let start = self.tokens.starts[texts.start];
+        texts.clone().map(|text| self.tokens.rows(text)).map(|rows| rows.start - start..rows.end - start).collect()
+    }
+
+    /// A run of texts; `ranges` are its [`ranges`](Self::ranges).
+    pub fn chunk<'c>(&'c self, texts: &Range<usize>, ranges: &'c [Range<usize>]) -> Chunk<'c> {
+        let rows = self.rows(texts);
+        Chunk {
+            ids: &self.tokens.ids[rows.clone()],
+            type_ids: &self.tokens.type_ids[rows.clone()],
+            positions: &self.positions[rows.clone()],
+            texts: ranges,
+            mask: self.masked.then(|| &self.tokens.attention_mask[rows]),
+        }
+    }
+
+    /// How many texts there are.
+    pub fn texts(&self) -> usize {
+        self.tokens.texts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenize::{Input, OffsetUnit, tokenize};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_text_is_in_one_run(lengths in prop::collection::vec(1usize..200, 1..60), parts in 1usize..5, rows in 1usize..300) {
+            let inputs: Vec<Input> =
+                lengths.iter().map(|&n| Input::Ids { ids: vec![1; n], type_ids: None, attention_mask: None }).collect();
+            let tokens = tokenize(None, &inputs, true, OffsetUnit::Byte).expect("ids need no tokenizer");
+            let batch = PackedBatch::new(&tokens);
+            let runs = batch.split(parts, rows);
+            let texts: Vec<usize> = runs.iter().cloned().flatten().collect();
+            prop_assert_eq!(texts, (0..lengths.len()).collect::<Vec<_>>());
+            let longest = lengths.iter().max().expect("not empty");
+            for run in &runs {
+                prop_assert!(!run.is_empty());
+                prop_assert!(batch.rows(run).len() <= rows + 2 * longest, "{run:?} of {lengths:?}");
+            }
+        }
+    }
+}

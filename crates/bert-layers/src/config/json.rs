@@ -1,0 +1,77 @@
+//! The fields of a `config.json`, with errors that name the file and the field.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// A parsed `config.json`.
+pub(super) struct Fields<'a> {
+    path: &'a Path,
+    map: Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn parse(text: &[u8], path: &'a Path) -> Result<Self> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(map)) => Ok(Self { path, map }),
+            Ok(_) => Err(Error::invalid_file(path, "is not a JSON object")),
+            Err(e) => Err(Error::invalid_file(path, format!("is not JSON: {e}"))),
+        }
+    }
+
+    /// A field that is absent or null counts as left to its default, as in Transformers.
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.map.get(field).filter(|v| !v.is_null())
+    }
+
+    pub fn invalid(&self, reason: impl std::fmt::Display) -> Error {
+        Error::invalid_file(self.path, reason)
+    }
+
+    pub fn unsupported(&self, reason: impl std::fmt::Display) -> Error {
+        Error::ModelUnsupported(format!("{}: {reason}", self.path.display()))
+    }
+
+    fn missing(&self, field: &str) -> Error {
+        self.invalid(format!("field '{field}' is missing"))
+    }
+
+    pub fn string(&self, field: &str) -> Result<&str> {
+        let value = self.get(field).ok_or_else(|| self.missing(field))?;
+        value.as_str().ok_or_else(|| self.invalid(format!("field '{field}' must be a string, is {value}")))
+    }
+
+    pub fn string_or<'s>(&'s self, field: &str, default: &'s str) -> Result<&'s str> {
+        if self.get(field).is_none() { Ok(default) } else { self.string(field) }
+    }
+
+    /// A count of at least `least`, which must be there: a default would be a guess about the weights.
+    pub fn count(&self, field: &str, least: usize) -> Result<usize> {
+        let value = self.get(field).ok_or_else(|| self.missing(field))?;
+        // A u32 is more than any dimension of a model, and keeps products of two within 64 bits.
+        value.as_u64().filter(|&n| n >= least as u64 && n <= u64::from(u32::MAX)).map(|n| n as usize).ok_or_else(|| {
+            self.invalid(format!("field '{field}' must be a whole number of at least {least}, is {value}"))
+        })
+    }
+
+    /// A count of at least `least`.
+    pub fn count_or(&self, field: &str, default: usize, least: usize) -> Result<usize> {
+        if self.get(field).is_none() { Ok(default) } else { self.count(field, least) }
+    }
+
+    /// A finite number that is not negative.
+    pub fn number_or(&self, field: &str, default: f64) -> Result<f64> {
+        let Some(value) = self.get(field) else { return Ok(default) };
+        value
+            .as_f64()
+            .filter(|n| n.is_finite() && *n >= 0.0)
+            .ok_or_else(|| self.invalid(format!("field '{field}' must be a number of at least 0, is {value}")))
+    }
+
+    pub fn flag(&self, field: &str) -> Result<bool> {
+        let Some(value) = self.get(field) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| self.invalid(format!("field '{field}' must be true or false, is {value}")))
+    }
+}

@@ -1,0 +1,152 @@
+//! `config.json` → one description of the architecture.
+
+mod activation;
+mod bert;
+mod json;
+
+use std::path::Path;
+
+pub use activation::HiddenAct;
+pub use bert::BertConfig;
+
+use crate::{Error, Result};
+use json::Fields;
+
+/// The architecture of a model, read from its `config.json`. Fields are named as in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelConfig {
+    /// `model_type` "bert".
+    Bert(BertConfig),
+}
+
+/// The `model_type`s that can be loaded.
+pub const MODEL_TYPES: &[&str] = &["bert"];
+
+impl ModelConfig {
+    /// Reads `folder/config.json`.
+    ///
+    /// # Errors
+    /// [`Error::ModelInvalid`] for a file that is damaged, lacks a field or contradicts itself;
+    /// [`Error::ModelUnsupported`] for another family, or a variant of one that is not run.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let text = std::fs::read(&path).map_err(|e| Error::invalid_file(&path, e))?;
+        Self::parse(&text, &path)
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        let fields = Fields::parse(text, path)?;
+        match fields.string("model_type")? {
+            "bert" => Ok(ModelConfig::Bert(BertConfig::from_fields(&fields)?)),
+            other => Err(Error::ModelUnsupported(format!(
+                "{}: model_type '{other}' is not supported; supported: {}",
+                path.display(),
+                MODEL_TYPES.join(", ")
+            ))),
+        }
+    }
+
+    /// The family, as `config.json` names it.
+    pub fn model_type(&self) -> &'static str {
+        match self {
+            ModelConfig::Bert(_) => "bert",
+        }
+    }
+
+    /// Encoder blocks; there is one layer more, the embedding output.
+    pub fn num_layers(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.num_hidden_layers,
+        }
+    }
+
+    /// The width of a hidden state.
+    pub fn hidden_size(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.hidden_size,
+        }
+    }
+
+    /// Attention heads of a block.
+    pub fn num_heads(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.num_attention_heads,
+        }
+    }
+
+    /// Rows of the word embedding: ids are 0 to this, exclusive.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.vocab_size,
+        }
+    }
+
+    /// Token types: type ids are 0 to this, exclusive.
+    pub fn type_vocab_size(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.type_vocab_size,
+        }
+    }
+
+    /// The most tokens a text may have, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        match self {
+            ModelConfig::Bert(c) => c.max_position_embeddings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BERT: &str = r#"{"model_type":"bert","vocab_size":211,"hidden_size":48,"num_hidden_layers":4,"num_attention_heads":4,
+        "intermediate_size":112,"hidden_act":"gelu","max_position_embeddings":80,"type_vocab_size":2,"layer_norm_eps":1e-12}"#;
+
+    fn parse(text: &str) -> Result<ModelConfig> {
+        ModelConfig::parse(text.as_bytes(), Path::new("config.json"))
+    }
+
+    fn message(text: &str) -> String {
+        parse(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn reads_bert() {
+        let config = parse(BERT).expect("a sound config");
+        assert_eq!(
+            (config.num_layers(), config.hidden_size(), config.num_heads(), config.max_tokens()),
+            (4, 48, 4, 80)
+        );
+    }
+
+    #[test]
+    fn a_size_that_is_missing_is_not_guessed() {
+        for field in ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"] {
+            let text = BERT.replacen(&format!("\"{field}\""), "\"other\"", 1);
+            assert!(message(&text).contains(&format!("'{field}' is missing")), "{}", message(&text));
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (from, to, says) in [
+            (r#""num_attention_heads":4"#, r#""num_attention_heads":5"#, "does not divide"),
+            (r#""hidden_size":48"#, r#""hidden_size":"48""#, "hidden_size"),
+            (r#""hidden_size":48"#, r#""hidden_size":-1"#, "hidden_size"),
+            (r#""hidden_size":48"#, r#""hidden_size":48.5"#, "hidden_size"),
+            (r#""hidden_size":48"#, r#""hidden_size":0"#, "hidden_size"),
+            (r#""layer_norm_eps":1e-12"#, r#""layer_norm_eps":-1"#, "layer_norm_eps"),
+            (r#""hidden_act":"gelu""#, r#""hidden_act":"gelo""#, "gelo"),
+            (r#""model_type":"bert""#, r#""model_type":"gpt2""#, "gpt2"),
+            (r#""model_type":"bert","#, "", "model_type"),
+            (r#""type_vocab_size":2"#, r#""position_embedding_type":"relative_key""#, "relative_key"),
+            (r#""type_vocab_size":2"#, r#""is_decoder":true"#, "is_decoder"),
+            ("{", "[", "config.json"),
+        ] {
+            let text = BERT.replacen(from, to, 1);
+            assert_ne!(text, BERT, "{from} is in the config");
+            assert!(message(&text).contains(says), "{says}: {}", message(&text));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Where a model runs, and in which precision.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// A device as the user names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeviceChoice {
+    /// The first GPU if this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU, with our own kernels.
+    Cpu,
+    /// A CUDA GPU, by its number.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+    /// The CPU with candle's tensors: slow, and the reference that the fast kernels are tested against.
+    CandleCpu,
+}
+
+/// The precision of weights and activations. Results are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dtype {
+    /// 32-bit floating point.
+    #[default]
+    Float32,
+    /// 16-bit floating point, on GPUs.
+    Float16,
+    /// 16-bit floating point with the range of 32, on GPUs.
+    Bfloat16,
+}
+
+impl Dtype {
+    /// Bytes of a weight.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 | Self::Bfloat16 => 2,
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => match name.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(Self::Cuda(number)),
+                _ => Err(Error::InvalidInput(format!(
+                    "device '{name}' is not known: it is 'auto', 'cpu', 'cuda', 'cuda:N' or 'metal'"
+                ))),
+            },
+        }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "float32" | "fp32" => Ok(Self::Float32),
+            "float16" | "fp16" => Ok(Self::Float16),
+            "bfloat16" | "bf16" => Ok(Self::Bfloat16),
+            "int8" | "q8" => {
+                Err(Error::DeviceUnavailable("dtype 'int8' is not available in this version: use 'float32'".into()))
+            }
+            _ => Err(Error::InvalidInput(format!(
+                "dtype '{name}' is not known: it is 'float32', 'float16', 'bfloat16' or 'int8'"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Bfloat16 => "bfloat16",
+        })
+    }
+}
+
+/// A device that is there.
+pub(crate) enum Device {
+    Cpu,
+    Candle(candle_core::Device),
+}
+
+impl Device {
+    /// Opens the device that was chosen.
+    ///
+    /// # Errors
+    /// [`Error::DeviceUnavailable`]: a choice that was made explicitly is never replaced by another.
+    pub fn open(choice: DeviceChoice, dtype: Dtype) -> Result<Self> {
+        let device = match choice {
+            DeviceChoice::Auto => Self::open_gpu(),
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::CandleCpu => Device::Candle(candle_core::Device::Cpu),
+            DeviceChoice::Cuda(number) => Device::Candle(
+                candle_core::Device::new_cuda(number).map_err(|e| unavailable("cuda", cfg!(feature = "cuda"), &e))?,
+            ),
+            DeviceChoice::Metal => Device::Candle(
+                candle_core::Device::new_metal(0).map_err(|e| unavailable("metal", cfg!(feature = "metal"), &e))?,
+            ),
+        };
+        if matches!(device, Device::Cpu) && dtype != Dtype::Float32 {
+            let why = if dtype == Dtype::Float16 { "no processor is faster in it" } else { "not in this version" };
+            return Err(Error::DeviceUnavailable(format!(
+                "dtype '{dtype}' is not available on the CPU ({why}): use 'float32', or a GPU"
+            )));
+        }
+        Ok(device)
+    }
+
+    fn open_gpu() -> Self {
+        if cfg!(feature = "cuda")
+            && let Ok(device) = candle_core::Device::new_cuda(0)
+        {
+            return Device::Candle(device);
+        }
+        if cfg!(feature = "metal")
+            && let Ok(device) = candle_core::Device::new_metal(0)
+        {
+            return Device::Candle(device);
+        }
+        Device::Cpu
+    }
+
+    /// What the user called it, or would have.
+    pub fn name(&self) -> String {
+        use candle_core::DeviceLocation::{Cpu, Cuda, Metal};
+        match self {
+            Device::Cpu => "cpu".into(),
+            Device::Candle(device) => match device.location() {
+                Cpu => "cpu (candle)".into(),
+                Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+                Metal { .. } => "metal".into(),
+            },
+        }
+    }
+}
+
+fn unavailable(name: &str, built: bool, error: &candle_core::Error) -> Error {
+    Error::DeviceUnavailable(if built {
+        format!("device '{name}' cannot be opened: {error}")
+    } else {
+        format!("device '{name}' is not in this build of bert-layers: use 'cpu', or a build with the '{name}' feature")
+    })
+}

@@ -1,0 +1,219 @@
+//! Load and encode.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+use crate::device::DeviceChoice;
+use crate::hidden_states::{HiddenStates, Output};
+use crate::layers::Layers;
+use crate::loaded::Loaded;
+use crate::locate::{Search, locate};
+use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
+use crate::{Cancel, Dtype, Error, Result, threads};
+
+/// More threads than any machine has cores: beyond it a number is a mistake.
+const MAX_THREADS: usize = 4096;
+
+/// How to load a model.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Where it runs.
+    pub device: DeviceChoice,
+    /// In which precision.
+    pub dtype: Dtype,
+    /// Where a name is looked up.
+    pub search: Search,
+    /// How many threads compute; by default as many as the process may use.
+    pub threads: Option<usize>,
+    /// Ends the loading early.
+    pub cancel: Cancel,
+}
+
+/// What to compute.
+#[derive(Debug, Clone)]
+pub struct EncodeOptions {
+    /// Which layers are kept. The encoder stops after the deepest of them.
+    pub layers: Layers,
+    /// Whether the tokenizer adds its special tokens, such as `[CLS]` and `[SEP]`.
+    pub add_special_tokens: bool,
+    /// Whether to compute the pooler's output too.
+    pub pooler: bool,
+    /// What the tokens' offsets count.
+    pub offsets: OffsetUnit,
+    /// Ends the call early.
+    pub cancel: Cancel,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self {
+            layers: Layers::All,
+            add_special_tokens: true,
+            pooler: false,
+            offsets: OffsetUnit::Byte,
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+/// A loaded encoder. Clones share the model.
+///
+/// ```no_run
+/// use bert_layers::{EncodeOptions, Encoder, LoadOptions};
+///
+/// let bert = Encoder::from_pretrained("models/all-minilm-l6-v2", &LoadOptions::default())?;
+/// let states = bert.encode(&["你好，世界！".into()], &EncodeOptions::default())?;
+/// for &layer in states.layers() {
+///     println!("layer {layer}: {:?}", states.get(layer, 0));
+/// }
+/// # Ok::<(), bert_layers::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Encoder {
+    model: Arc<Loaded>,
+    pool: Arc<ThreadPool>,
+}
+
+impl Encoder {
+    /// Loads a model by folder or name. A model that this process holds already is shared, not loaded again.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`], [`Error::ModelInvalid`], [`Error::ModelUnsupported`], [`Error::DeviceUnavailable`],
+    /// [`Error::Cancelled`].
+    pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
+        let threads = options.threads.unwrap_or_else(threads::default_threads);
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(Error::InvalidInput(format!("threads must be 1 to {MAX_THREADS}, is {threads}")));
+        }
+        let folder = locate(model, &options.search)?;
+        Ok(Self {
+            model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?,
+            pool: threads::pool(threads)?,
+        })
+    }
+
+    /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,
+    /// whichever layers are asked for and however many threads there are.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`], [`Error::TooManyTokens`] and [`Error::OutOfMemory`] before any work is done;
+    /// [`Error::Cancelled`].
+    pub fn encode(&self, inputs: &[Input], options: &EncodeOptions) -> Result<HiddenStates> {
+        let config = &self.model.config;
+        let layers = options.layers.resolve(config.num_layers())?;
+        if options.pooler && !self.has_pooler() {
+            return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
+        }
+        let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets)?;
+        self.check(&tokens)?;
+        options.cancel.check()?;
+        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
+        let batch = PackedBatch::new(&tokens);
+        self.pool.install(|| self.model.backend.run(&batch, &mut out, &options.cancel))?;
+        Ok(out.finish(tokens))
+    }
+
+    /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`].
+    pub fn tokenize(&self, inputs: &[Input], add_special_tokens: bool, offsets: OffsetUnit) -> Result<Tokens> {
+        if inputs.is_empty() {
+            return Err(Error::InvalidInput("there is nothing to encode: give at least one text".into()));
+        }
+        self.pool.install(|| tokenize(self.model.tokenizer.as_deref(), inputs, add_special_tokens, offsets))
+    }
+
+    /// Whether the model can take these tokens.
+    fn check(&self, tokens: &Tokens) -> Result<()> {
+        let config = &self.model.config;
+        let (vocab_size, types, limit) = (config.vocab_size(), config.type_vocab_size(), config.max_tokens());
+        for text in 0..tokens.texts() {
+            let rows = tokens.rows(text);
+            if rows.len() > limit {
+                return Err(Error::TooManyTokens { text, tokens: rows.len(), limit });
+            }
+            for (i, row) in rows.enumerate() {
+                let (id, type_id) = (tokens.ids[row], tokens.type_ids[row]);
+                if id as usize >= vocab_size {
+                    return Err(Error::InvalidInput(format!(
+                        "text {text}, token {i}: id {id} is out of range, this model's ids are 0 to {}",
+                        vocab_size - 1
+                    )));
+                }
+                if type_id as usize >= types {
+                    return Err(Error::InvalidInput(format!(
+                        "text {text}, token {i}: type id {type_id} is out of range, this model's type ids are 0 to {}",
+                        types - 1
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// Whether the checkpoint has a pooler.
+    pub fn has_pooler(&self) -> bool {
+        self.model.backend.has_pooler()
+    }
+
+    /// The tokenizer, if the model's folder has one.
+    pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
+        self.model.tokenizer.as_ref()
+    }
+
+    /// The device in use, such as "cpu" or "cuda:0".
+    pub fn device(&self) -> &str {
+        &self.model.device
+    }
+
+    /// The precision in use.
+    pub fn dtype(&self) -> Dtype {
+        self.model.dtype
+    }
+
+    /// A hash of weights, tokenizer, configuration, dtype and the version of our arithmetic: two encoders with the same fingerprint
+    /// give the same numbers. What a cache keys on.
+    pub fn fingerprint(&self) -> &str {
+        &self.model.fingerprint
+    }
+
+    /// The folder that was loaded.
+    pub fn folder(&self) -> &Path {
+        &self.model.folder
+    }
+
+    /// Bytes that the weights take in memory; encoders of the same model share them.
+    pub fn weight_bytes(&self) -> u64 {
+        self.model.weight_bytes
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// The instruction set that the kernels use, such as "avx512".
+    pub fn instruction_set(&self) -> &'static str {
+        self.model.backend.instruction_set()
+    }
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder")
+            .field("folder", &self.folder())
+            .field("device", &self.device())
+            .field("dtype", &self.dtype())
+            .finish_non_exhaustive()
+    }
+}

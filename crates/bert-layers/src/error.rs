@@ -1,0 +1,91 @@
+//! What can go wrong, one variant for each code that TypeScript sees.
+
+use std::path::Path;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure. [`code`](Error::code) is stable; the message says what was wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No model of that name; the message lists where it was looked for.
+    #[error("{0}")]
+    ModelNotFound(String),
+    /// The files of the model are damaged, incomplete or contradict each other.
+    #[error("{0}")]
+    ModelInvalid(String),
+    /// The files are sound, but describe something this library does not run.
+    #[error("{0}")]
+    ModelUnsupported(String),
+    /// Texts, ids or options that make no sense for this model.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// A text has more tokens than the model has positions.
+    #[error("text {text} has {tokens} tokens, {limit} is the most this model takes: shorten the text or split it")]
+    TooManyTokens {
+        /// Which input, counted from 0.
+        text: usize,
+        /// Its tokens, special ones included.
+        tokens: usize,
+        /// The model's limit.
+        limit: usize,
+    },
+    /// The device that was asked for is not there, or cannot do what was asked.
+    #[error("{0}")]
+    DeviceUnavailable(String),
+    /// A result does not fit in memory. Nothing was computed.
+    #[error(
+        "{what} needs {bytes} bytes, more than there is memory for: ask for fewer layers or encode fewer texts at once"
+    )]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// The bytes asked for.
+        bytes: u64,
+    },
+    /// The encoder was disposed of.
+    #[error("the encoder was disposed of: load it again")]
+    Disposed,
+    /// The caller's [`Cancel`](crate::Cancel) flag was set.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// A defect of this library.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable code: what `BertLayersError.code` is in TypeScript.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::ModelNotFound(_) => "ERR_MODEL_NOT_FOUND",
+            Error::ModelInvalid(_) => "ERR_MODEL_INVALID",
+            Error::ModelUnsupported(_) => "ERR_MODEL_UNSUPPORTED",
+            Error::InvalidInput(_) => "ERR_INVALID_INPUT",
+            Error::TooManyTokens { .. } => "ERR_TOO_MANY_TOKENS",
+            Error::DeviceUnavailable(_) => "ERR_DEVICE_UNAVAILABLE",
+            Error::OutOfMemory { .. } => "ERR_OUT_OF_MEMORY",
+            Error::Disposed => "ERR_DISPOSED",
+            Error::Cancelled => "ERR_CANCELLED",
+            Error::Internal(_) => "ERR_INTERNAL",
+        }
+    }
+
+    /// A file of a model that is not as it should be.
+    pub(crate) fn invalid_file(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Error::ModelInvalid(format!("{}: {reason}", path.display()))
+    }
+}
+
+impl From<bert_layers_kernels::AllocError> for Error {
+    fn from(e: bert_layers_kernels::AllocError) -> Self {
+        Error::OutOfMemory { what: "a buffer", bytes: e.bytes as u64 }
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(e: candle_core::Error) -> Self {
+        Error::Internal(format!("candle: {e}"))
+    }
+}

@@ -1,0 +1,47 @@
+//! Every encoder layer's hidden state of BERT-family models.
+//!
+//! Most engines give a model's last layer. This one gives all of them, exactly as Hugging Face Transformers defines
+//! `hidden_states`: entry 0 is the embedding output, entry k the output of block k.
+//!
+//! The way of the data, and the module of each step:
+//!
+//! | step | module |
+//! |---|---|
+//! | `config.json` → one description of the architecture | [`config`] |
+//! | checkpoint files → named tensors | `weights` |
+//! | text → tokens with offsets and words | [`tokenize`](mod@tokenize) |
+//! | tokens → one packed batch without padding | `batch` |
+//! | the math of each family, written once | `model` |
+//! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
+//! | one buffer [layer][token][hidden], written by the last step of each layer | [`HiddenStates`] |
+//!
+//! [`Encoder`] puts them together.
+
+mod backend;
+mod batch;
+mod cancel;
+pub mod config;
+mod device;
+mod encoder;
+mod error;
+mod hidden_states;
+mod layers;
+mod loaded;
+mod locate;
+mod memory;
+mod model;
+mod ops;
+mod threads;
+pub mod tokenize;
+mod weights;
+
+pub use cancel::Cancel;
+pub use config::ModelConfig;
+pub use device::{DeviceChoice, Dtype};
+pub use encoder::{EncodeOptions, Encoder, LoadOptions};
+pub use error::{Error, Result};
+pub use hidden_states::{HiddenStates, Parts};
+pub use layers::Layers;
+pub use locate::{Search, locate};
+pub use threads::default_threads;
+pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};

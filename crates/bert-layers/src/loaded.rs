@@ -1,0 +1,116 @@
+//! A model in memory, and the one copy of it that all encoders of a process share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+use crate::backend::{self, Backend};
+use crate::config::ModelConfig;
+use crate::device::{Device, DeviceChoice};
+use crate::tokenize::Tokenizer;
+use crate::{Cancel, Dtype, Error, Result};
+
+/// The version of our arithmetic: one more whenever a change of code changes a number.
+const ARITHMETIC: u32 = 1;
+
+/// A loaded model.
+pub(crate) struct Loaded {
+    pub config: ModelConfig,
+    pub folder: PathBuf,
+    pub device: String,
+    pub dtype: Dtype,
+    pub fingerprint: String,
+    pub weight_bytes: u64,
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    pub backend: Box<dyn Backend>,
+}
+
+impl Loaded {
+    fn load(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+        let config = ModelConfig::read(folder)?;
+        let device = Device::open(choice, dtype)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
+        let tokenizer = Tokenizer::load(folder, &mut hasher)?;
+        if let Some(tokenizer) = &tokenizer
+            && tokenizer.max_id() as usize >= config.vocab_size()
+        {
+            return Err(Error::ModelInvalid(format!(
+                "{}: the tokenizer has ids up to {}, but the embedding has {} rows (vocab_size): they are not of one model",
+                folder.display(),
+                tokenizer.max_id(),
+                config.vocab_size()
+            )));
+        }
+        let (backend, summary) = backend::load(&config, folder, &device, dtype, cancel)?;
+        hasher.update(summary.hash.as_bytes());
+        Ok(Self {
+            config,
+            folder: folder.to_owned(),
+            device: device.name(),
+            dtype,
+            fingerprint: hasher.finalize().to_hex().to_string(),
+            weight_bytes: summary.values * dtype.size(),
+            tokenizer: tokenizer.map(Arc::new),
+            backend,
+        })
+    }
+
+    /// The model of a folder: the copy that an encoder of this process holds already, or a new one. Who asks for a model that is
+    /// just being loaded waits for it.
+    pub fn shared(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Arc<Self>> {
+        static SLOTS: Mutex<Option<HashMap<Key, Arc<Slot>>>> = Mutex::new(None);
+        let key = Key::of(folder, choice, dtype);
+        let slot = {
+            let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+            let slots = slots.get_or_insert_default();
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.model().strong_count() > 0);
+            slots.entry(key).or_default().clone()
+        };
+        let mut model = slot.model();
+        if let Some(loaded) = model.upgrade() {
+            return Ok(loaded);
+        }
+        let loaded = Arc::new(Self::load(folder, choice, dtype, cancel)?);
+        *model = Arc::downgrade(&loaded);
+        Ok(loaded)
+    }
+}
+
+/// A place for one model, locked while it is loaded.
+#[derive(Default)]
+struct Slot(Mutex<Weak<Loaded>>);
+
+impl Slot {
+    fn model(&self) -> std::sync::MutexGuard<'_, Weak<Loaded>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What makes two loads the same: the folder, what its files were when they were read, device and dtype.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    folder: PathBuf,
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    device: DeviceChoice,
+    dtype: Dtype,
+}
+
+impl Key {
+    fn of(folder: &Path, device: DeviceChoice, dtype: Dtype) -> Self {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                // Not the entry's own: in the cache the files are links.
+                let metadata = std::fs::metadata(entry.path()).ok()?;
+                metadata.is_file().then(|| (entry.path(), metadata.len(), metadata.modified().ok()))
+            })
+            .collect();
+        files.sort();
+        Self { folder, files, device, dtype }
+    }
+}

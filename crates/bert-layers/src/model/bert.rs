@@ -1,0 +1,178 @@
+//! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`.
+
+use bert_layers_kernels::Activation;
+
+use super::Model;
+use crate::Result;
+use crate::batch::Chunk;
+use crate::config::{BertConfig, HiddenAct};
+use crate::hidden_states::Sink;
+use crate::ops::{Attention, Ops};
+use crate::weights::Weights;
+
+/// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
+pub(super) struct BertModel<O: Ops> {
+    embeddings: BertEmbeddings<O>,
+    layer: Vec<BertLayer<O>>,
+    pooler: Option<O::Linear>,
+}
+
+impl<O: Ops> BertModel<O> {
+    pub fn load(ops: &O, config: &BertConfig, weights: &mut Weights) -> Result<Self> {
+        let mut load = Loader { ops, config, weights };
+        Ok(Self {
+            embeddings: BertEmbeddings::load(&mut load)?,
+            layer: (0..config.num_hidden_layers)
+                .map(|i| BertLayer::load(&mut load, &format!("encoder.layer.{i}")))
+                .collect::<Result<_>>()?,
+            pooler: if load.weights.has("pooler.dense.weight") {
+                Some(load.linear(&["pooler.dense"], config.hidden_size, config.hidden_size)?)
+            } else {
+                None
+            },
+        })
+    }
+}
+
+impl<O: Ops> Model<O> for BertModel<O> {
+    fn forward(&self, ops: &O, chunk: &Chunk<'_>, mut sink: Sink<'_>) -> Result<()> {
+        let mut hidden = self.embeddings.forward(ops, chunk, sink.take(0))?;
+        for (i, layer) in self.layer.iter().enumerate().take(sink.deepest()) {
+            hidden = layer.forward(ops, chunk, hidden, sink.take(i + 1))?;
+        }
+        if let (Some(pooler), Some(out)) = (&self.pooler, sink.take_pooler()) {
+            // tanh(W · h_L[0] + b): the first token of each text.
+            let first: Vec<usize> = chunk.texts.iter().map(|rows| rows.start).collect();
+            let pooled = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh)?;
+            ops.store(&pooled, out)?;
+        }
+        Ok(())
+    }
+
+    fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
+    }
+}
+
+/// LayerNorm(word + token type + position).
+struct BertEmbeddings<O: Ops> {
+    word_embeddings: O::Embedding,
+    token_type_embeddings: O::Embedding,
+    position_embeddings: O::Embedding,
+    layer_norm: O::LayerNorm,
+}
+
+impl<O: Ops> BertEmbeddings<O> {
+    fn load(load: &mut Loader<'_, O>) -> Result<Self> {
+        let config = load.config;
+        Ok(Self {
+            word_embeddings: load.embedding("embeddings.word_embeddings", config.vocab_size)?,
+            token_type_embeddings: load.embedding("embeddings.token_type_embeddings", config.type_vocab_size)?,
+            position_embeddings: load.embedding("embeddings.position_embeddings", config.max_position_embeddings)?,
+            layer_norm: load.layer_norm("embeddings.LayerNorm")?,
+        })
+    }
+
+    fn forward<'r>(&self, ops: &O, chunk: &Chunk<'_>, keep: Option<&'r mut [f32]>) -> Result<O::Rows<'r>> {
+        // The order in which Transformers adds them.
+        let lookups = [
+            (&self.word_embeddings, chunk.ids),
+            (&self.token_type_embeddings, chunk.type_ids),
+            (&self.position_embeddings, chunk.positions),
+        ];
+        ops.embed_norm(&lookups, &self.layer_norm, keep)
+    }
+}
+
+/// One block: self-attention and a feed-forward network, each followed by add and norm.
+struct BertLayer<O: Ops> {
+    /// `attention.self`'s query, key and value side by side.
+    query_key_value: O::Linear,
+    heads: usize,
+    /// `attention.output`.
+    attention_output: O::Linear,
+    attention_layer_norm: O::LayerNorm,
+    intermediate: O::Linear,
+    intermediate_act: Activation,
+    output: O::Linear,
+    layer_norm: O::LayerNorm,
+}
+
+impl<O: Ops> BertLayer<O> {
+    fn load(load: &mut Loader<'_, O>, at: &str) -> Result<Self> {
+        let (hidden, intermediate) = (load.config.hidden_size, load.config.intermediate_size);
+        let [query, key, value] = ["query", "key", "value"].map(|part| format!("{at}.attention.self.{part}"));
+        Ok(Self {
+            query_key_value: load.linear(&[&query, &key, &value], hidden, hidden)?,
+            heads: load.config.num_attention_heads,
+            attention_output: load.linear(&[&format!("{at}.attention.output.dense")], hidden, hidden)?,
+            attention_layer_norm: load.layer_norm(&format!("{at}.attention.output.LayerNorm"))?,
+            intermediate: load.linear(&[&format!("{at}.intermediate.dense")], intermediate, hidden)?,
+            intermediate_act: load.activation(&format!("{at}.intermediate.intermediate_act_fn"))?,
+            output: load.linear(&[&format!("{at}.output.dense")], hidden, intermediate)?,
+            layer_norm: load.layer_norm(&format!("{at}.output.LayerNorm"))?,
+        })
+    }
+
+    fn forward<'r>(
+        &self,
+        ops: &O,
+        chunk: &Chunk<'_>,
+        hidden: O::Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<O::Rows<'r>> {
+        let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
+        let qkv = ops.linear(&hidden, &self.query_key_value, Activation::Identity)?;
+        let context = ops.attention(&qkv, &attention)?;
+        let attended =
+            ops.linear_add_norm(&context, &self.attention_output, &hidden, &self.attention_layer_norm, None)?;
+        let inner = ops.linear(&attended, &self.intermediate, self.intermediate_act)?;
+        ops.linear_add_norm(&inner, &self.output, &attended, &self.layer_norm, keep)
+    }
+}
+
+/// Reads weights by their checkpoint names.
+struct Loader<'a, O: Ops> {
+    ops: &'a O,
+    config: &'a BertConfig,
+    weights: &'a mut Weights,
+}
+
+impl<O: Ops> Loader<'_, O> {
+    fn embedding(&mut self, name: &str, entries: usize) -> Result<O::Embedding> {
+        let table = self.weights.read(&format!("{name}.weight"), &[entries, self.config.hidden_size])?;
+        self.ops.load_embedding(table)
+    }
+
+    fn linear(&mut self, names: &[&str], outputs: usize, inputs: usize) -> Result<O::Linear> {
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
+            let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+            parts.push((weight, self.weights.read(&format!("{name}.bias"), &[outputs])?));
+        }
+        self.ops.load_linear(parts)
+    }
+
+    fn layer_norm(&mut self, name: &str) -> Result<O::LayerNorm> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[self.config.hidden_size])?;
+        let bias = self.weights.read(&format!("{name}.bias"), &[self.config.hidden_size])?;
+        self.ops.load_layer_norm(weight, bias, self.config.layer_norm_eps)
+    }
+
+    /// The activation, with the parameters that some have in the checkpoint.
+    fn activation(&mut self, at: &str) -> Result<Activation> {
+        let mut scalar = |name: &str, shape: &[usize]| -> Result<f32> {
+            Ok(self.weights.read(&format!("{at}.{name}"), shape)?.data[0])
+        };
+        match self.config.hidden_act {
+            HiddenAct::Fixed(activation) => Ok(activation),
+            HiddenAct::Prelu => Ok(Activation::LeakyRelu(scalar("weight", &[1])?)),
+            HiddenAct::Xielu => Ok(Activation::Xielu {
+                alpha_p: scalar("alpha_p", &[1])?,
+                alpha_n: scalar("alpha_n", &[1])?,
+                beta: scalar("beta", &[])?,
+                eps: scalar("eps", &[])?,
+            }),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! [`Ops`] with candle tensors, on any device that candle knows: CUDA, Metal, and on the CPU the readable reference
+//! that the fast one is tested against.
+
+use bert_layers_kernels::{Activation, Kernels, Solo};
+use candle_core::{D, DType, Device, Tensor};
+
+use super::{Attention, Ops};
+use crate::weights::Tensor as HostTensor;
+use crate::{Cancel, Result};
+
+/// Candle on a device. Weights and activations are of `dtype`; norms and softmax are computed in f32.
+#[derive(Clone)]
+pub struct Candle {
+    device: Device,
+    dtype: DType,
+    cancel: Cancel,
+}
+
+/// A matrix, transposed once, and its bias.
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+/// A layer norm's parameters.
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl Candle {
+    /// Operations on `device`, in `dtype`.
+    pub fn new(device: Device, dtype: DType) -> Self {
+        Self { device, dtype, cancel: Cancel::new() }
+    }
+
+    /// The same operations, ended by `cancel`.
+    pub fn cancelled_by(&self, cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), ..self.clone() }
+    }
+
+    fn upload(&self, tensor: HostTensor) -> Result<Tensor> {
+        Ok(Tensor::from_vec(tensor.data, tensor.shape, &self.device)?.to_dtype(self.dtype)?)
+    }
+
+    /// Copies rows out to where the caller keeps them.
+    fn keep(&self, x: &Tensor, keep: Option<&mut [f32]>) -> Result<()> {
+        if let Some(out) = keep {
+            out.copy_from_slice(&x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+        }
+        Ok(())
+    }
+
+    fn norm(&self, x: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        let x = x.to_dtype(DType::F32)?;
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        let normed = centred.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
+        Ok(normed.broadcast_mul(&norm.weight)?.broadcast_add(&norm.bias)?.to_dtype(self.dtype)?)
+    }
+
+    fn activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        // Devices have kernels for the common ones; the rest goes by way of the host, slow and exact.
+        Ok(match activation {
+            Activation::Identity => x.clone(),
+            Activation::Gelu => x.gelu_erf()?,
+            Activation::GeluTanh => x.gelu()?,
+            Activation::Relu => x.relu()?,
+            Activation::Silu => x.silu()?,
+            Activation::Tanh => x.tanh()?,
+            other => {
+                let mut values: Vec<f32> = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                Kernels::portable().activate(&Solo, other, &mut values);
+                Tensor::from_vec(values, x.shape(), &self.device)?.to_dtype(self.dtype)?
+            }
+        })
+    }
+}
+
+impl Ops for Candle {
+    type Embedding = Tensor;
+    type Linear = Linear;
+    type LayerNorm = LayerNorm;
+    type Rows<'r> = Tensor;
+
+    fn load_embedding(&self, table: HostTensor) -> Result<Tensor> {
+        self.upload(table)
+    }
+
+    fn load_linear(&self, parts: Vec<(HostTensor, HostTensor)>) -> Result<Linear> {
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        for (weight, bias) in parts {
+            weights.push(self.upload(weight)?);
+            biases.push(self.upload(bias)?);
+        }
+        Ok(Linear { weight: Tensor::cat(&weights, 0)?.t()?.contiguous()?, bias: Tensor::cat(&biases, 0)? })
+    }
+
+    fn load_layer_norm(&self, weight: HostTensor, bias: HostTensor, eps: f32) -> Result<LayerNorm> {
+        let f32s = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &self.device);
+        Ok(LayerNorm { weight: f32s(weight)?, bias: f32s(bias)?, eps: f64::from(eps) })
+    }
+
+    fn embed_norm(&self, lookups: &[(&Tensor, &[u32])], norm: &LayerNorm, keep: Option<&mut [f32]>) -> Result<Tensor> {
+        self.cancel.check()?;
+        let mut sum: Option<Tensor> = None;
+        for (table, rows) in lookups {
+            let looked_up = table.index_select(&Tensor::new(*rows, &self.device)?, 0)?;
+            sum = Some(match sum {
+                None => looked_up,
+                Some(sum) => (sum + looked_up)?,
+            });
+        }
+        let sum = sum.ok_or_else(|| crate::Error::Internal("an embedding without tables".into()))?;
+        let out = self.norm(&sum, norm)?;
+        self.keep(&out, keep)?;
+        Ok(out)
+    }
+
+    fn linear(&self, x: &Tensor, linear: &Linear, activation: Activation) -> Result<Tensor> {
+        self.cancel.check()?;
+        self.activate(&x.matmul(&linear.weight)?.broadcast_add(&linear.bias)?, activation)
+    }
+
+    fn linear_add_norm(
+        &self,
+        x: &Tensor,
+        linear: &Linear,
+        residual: &Tensor,
+        norm: &LayerNorm,
+        keep: Option<&mut [f32]>,
+    ) -> Result<Tensor> {
+        let sum = (self.linear(x, linear, Activation::Identity)? + residual)?;
+        let out = self.norm(&sum, norm)?;
+        self.keep(&out, keep)?;
+        Ok(out)
+    }
+
+    fn attention(&self, qkv: &Tensor, attention: &Attention<'_>) -> Result<Tensor> {
+        let hidden = qkv.dim(1)? / 3;
+        let size = hidden / attention.heads;
+        let mut contexts = Vec::with_capacity(attention.texts.len());
+        for text in attention.texts {
+            self.cancel.check()?;
+            let count = text.len();
+            // [count, 3·hidden] → q, k, v, each [heads, count, size]
+            let part = |i: usize| -> Result<Tensor> {
+                let columns = qkv.narrow(0, text.start, count)?.narrow(1, i * hidden, hidden)?;
+                Ok(columns.reshape((count, attention.heads, size))?.transpose(0, 1)?.contiguous()?)
+            };
+            let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+            let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? / (size as f64).sqrt())?;
+            if let Some(mask) = attention.mask {
+                let bias: Vec<f32> =
+                    mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+                scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, 1, count), &self.device)?)?;
+            }
+            let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+            let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.to_dtype(self.dtype)?;
+            contexts.push(weights.matmul(&v)?.transpose(0, 1)?.reshape((count, hidden))?);
+        }
+        Ok(Tensor::cat(&contexts, 0)?)
+    }
+
+    fn select(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        Ok(x.index_select(&Tensor::new(rows.as_slice(), &self.device)?, 0)?)
+    }
+
+    fn store(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
+        self.keep(x, Some(out))
+    }
+}

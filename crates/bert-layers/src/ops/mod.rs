@@ -1,0 +1,79 @@
+//! The seam: the few operations that an encoder needs, each in its fused form. The models are written once against
+//! [`Ops`]; what implements it decides where and how fast the arithmetic happens.
+
+mod candle;
+mod cpu;
+
+use std::ops::Range;
+
+use bert_layers_kernels::Activation;
+
+pub use self::candle::Candle;
+pub use self::cpu::Cpu;
+use crate::Result;
+use crate::weights::Tensor;
+
+/// What attention needs to know of a chunk beside its numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention<'a> {
+    /// The rows of each text: a row attends to those of its own text only.
+    pub texts: &'a [Range<usize>],
+    /// Which rows may be attended to; none: all.
+    pub mask: Option<&'a [bool]>,
+    /// Heads; the width of q, of k and of v is a multiple of it.
+    pub heads: usize,
+}
+
+/// Operations on activations of shape [rows, width].
+///
+/// `keep` is where the caller wants the output's rows as f32. An implementation may compute right into it, so that
+/// what it gives back and what the user gets are the same memory. `'r` is how long those rows live.
+pub trait Ops: Send + Sync {
+    /// A table of vectors.
+    type Embedding: Send + Sync;
+    /// A matrix with its bias, in the layout that this implementation multiplies fastest.
+    type Linear: Send + Sync;
+    /// Weight, bias and epsilon of a layer norm.
+    type LayerNorm: Send + Sync;
+    /// Activations.
+    type Rows<'r>;
+
+    /// Takes a table [entries, width].
+    fn load_embedding(&self, table: Tensor) -> Result<Self::Embedding>;
+
+    /// Takes weights [out, in] and biases [out], one above the other: their outputs come side by side.
+    fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Self::Linear>;
+
+    /// Takes weight [width] and bias [width].
+    fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<Self::LayerNorm>;
+
+    /// `norm(Σ tableᵢ[rowsᵢ])`, added in the order given. Rows must be within their tables.
+    fn embed_norm<'r>(
+        &self,
+        lookups: &[(&Self::Embedding, &[u32])],
+        norm: &Self::LayerNorm,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// `activation(x · Wᵀ + b)`.
+    fn linear(&self, x: &Self::Rows<'_>, linear: &Self::Linear, activation: Activation) -> Result<Self::Rows<'static>>;
+
+    /// `norm(x · Wᵀ + b + residual)`: the end of each half of a post-norm block.
+    fn linear_add_norm<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        linear: &Self::Linear,
+        residual: &Self::Rows<'_>,
+        norm: &Self::LayerNorm,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
+    fn attention(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>) -> Result<Self::Rows<'static>>;
+
+    /// Only these rows.
+    fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
+
+    /// Copies activations out as f32.
+    fn store(&self, x: &Self::Rows<'_>, out: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,115 @@
+//! `tokenizer_config.json` and `special_tokens_map.json`: the options that Transformers gives a tokenizer.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use crate::{Error, Result};
+
+/// The options of a folder's tokenizer; either file may be absent.
+pub(super) struct Config {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+impl Config {
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("tokenizer_config.json");
+        let mut fields = object(&path)?;
+        // As Transformers: special_tokens_map.json is of the time before added_tokens_decoder. Beside one it is not read at all,
+        // without one it has the last word.
+        if !fields.contains_key("added_tokens_decoder") {
+            fields.extend(object(&folder.join("special_tokens_map.json"))?);
+        }
+        Ok(Self { path, fields })
+    }
+
+    pub fn invalid(&self, reason: impl std::fmt::Display) -> Error {
+        Error::invalid_file(&self.path, reason)
+    }
+
+    pub fn unsupported(&self, reason: impl std::fmt::Display) -> Error {
+        Error::ModelUnsupported(format!("{}: {reason}", self.path.display()))
+    }
+
+    /// A field that is absent or null is left to its default.
+    pub fn flag(&self, field: &str) -> Result<Option<bool>> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(self.invalid(format!("field '{field}' must be true or false, is {other}"))),
+        }
+    }
+
+    /// A special token such as `cls_token`, `[CLS]` where the field is absent.
+    pub fn special_token(&self, role: &str) -> Result<AddedToken> {
+        let field = format!("{role}_token");
+        match self.fields.get(&field) {
+            None | Some(Value::Null) => Ok(AddedToken::from(format!("[{}]", role.to_uppercase()), true)),
+            Some(value) => {
+                special(value).ok_or_else(|| self.invalid(format!("field '{field}' must be a token, is {value}")))
+            }
+        }
+    }
+
+    /// Special tokens without a role.
+    pub fn additional_special_tokens(&self) -> Result<Vec<AddedToken>> {
+        let mut tokens = Vec::new();
+        for field in ["additional_special_tokens", "extra_special_tokens"] {
+            let values: Vec<&Value> = match self.fields.get(field) {
+                None | Some(Value::Null) => continue,
+                Some(Value::Array(values)) => values.iter().collect(),
+                Some(Value::Object(map)) => map.values().collect(),
+                Some(other) => {
+                    return Err(self.invalid(format!("field '{field}' must be a list of tokens, is {other}")));
+                }
+            };
+            for value in values {
+                tokens.push(
+                    special(value)
+                        .ok_or_else(|| self.invalid(format!("field '{field}' holds {value}, which is no token")))?,
+                );
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// `added_tokens_decoder`, by ascending id: the tokenizers library numbers tokens in the order they come.
+    pub fn added_tokens(&self) -> Result<Vec<(u32, AddedToken)>> {
+        let Some(value) = self.fields.get("added_tokens_decoder") else { return Ok(Vec::new()) };
+        let wrong = || self.invalid("field 'added_tokens_decoder' must map ids to tokens");
+        let mut tokens = Vec::new();
+        for (id, token) in value.as_object().ok_or_else(wrong)? {
+            let id: u32 = id.parse().map_err(|_| wrong())?;
+            tokens.push((id, serde_json::from_value(token.clone()).map_err(|_| wrong())?));
+        }
+        tokens.sort_by_key(|(id, _)| *id);
+        Ok(tokens)
+    }
+}
+
+/// A token written as text, or as an object with its content and how it takes the space beside it.
+fn special(value: &Value) -> Option<AddedToken> {
+    let content = value.as_str().or_else(|| value.get("content")?.as_str())?;
+    let flag = |field| value.get(field).and_then(Value::as_bool).unwrap_or(false);
+    Some(
+        AddedToken::from(content, true)
+            .lstrip(flag("lstrip"))
+            .rstrip(flag("rstrip"))
+            .single_word(flag("single_word"))
+            .normalized(flag("normalized")),
+    )
+}
+
+fn object(path: &Path) -> Result<Map<String, Value>> {
+    if !path.is_file() {
+        return Ok(Map::new());
+    }
+    let text = std::fs::read(path).map_err(|e| Error::invalid_file(path, e))?;
+    match serde_json::from_slice(&text) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(Error::invalid_file(path, "is not a JSON object")),
+        Err(e) => Err(Error::invalid_file(path, format!("is not JSON: {e}"))),
+    }
+}

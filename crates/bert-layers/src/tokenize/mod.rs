@@ -1,0 +1,143 @@
+//! Text → tokens with their ids, offsets and words.
+
+mod config;
+mod input;
+mod load;
+mod offsets;
+mod tokens;
+mod vocab;
+
+pub use input::Input;
+pub use offsets::OffsetUnit;
+pub use tokens::Tokens;
+
+use rayon::prelude::*;
+use tokenizers::models::ModelWrapper;
+use tokenizers::{EncodeInput, Encoding};
+
+use crate::{Error, Result};
+use offsets::OffsetMap;
+
+/// A model's tokenizer. It never truncates and never pads.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// The id that stands for a piece the vocabulary lacks.
+    unknown: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Prepares a tokenizer that was read from a file.
+    fn new(mut inner: tokenizers::Tokenizer) -> std::result::Result<Self, String> {
+        // Files carry the limits of somebody's training run; silently losing text to them is what this library is against.
+        inner.with_truncation(None).map_err(|e| e.to_string())?;
+        inner.with_padding(None);
+        let unknown = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
+            ModelWrapper::BPE(model) => model.get_unk_token().clone(),
+            ModelWrapper::Unigram(_) => Some("<unk>".into()),
+        };
+        let id = match (&unknown, inner.get_model()) {
+            (Some(token), ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_)) => {
+                // Without it these models fail on the first unknown piece.
+                Some(
+                    inner
+                        .token_to_id(token)
+                        .ok_or_else(|| format!("the vocabulary lacks the unknown token '{token}'"))?,
+                )
+            }
+            (Some(token), _) => inner.token_to_id(token),
+            (None, _) => None,
+        };
+        Ok(Self { inner, unknown: id })
+    }
+
+    /// The highest id that this tokenizer can give.
+    pub fn max_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
+    }
+
+    /// What the vocabulary calls an id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Ids back to text.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an id that is not in the vocabulary.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
+            return Err(Error::InvalidInput(format!("id {id} is not in the tokenizer's vocabulary")));
+        }
+        self.inner.decode(ids, skip_special_tokens).map_err(|e| Error::Internal(format!("tokenizers: {e}")))
+    }
+
+    /// Tokens of one input that is not given as ids.
+    fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>, add_special_tokens: bool) -> Result<Encoding> {
+        self.inner
+            .encode(input, add_special_tokens)
+            .map_err(|e| Error::ModelInvalid(format!("the tokenizer cannot encode this text: {e}")))
+    }
+}
+
+/// Tokenizes inputs, on as many threads as the rayon pool of the caller has. Without a tokenizer, inputs must be ids.
+///
+/// # Errors
+/// [`Error::InvalidInput`] for text without a tokenizer, for an input without a token, and for type ids or masks of another length.
+pub fn tokenize(
+    tokenizer: Option<&Tokenizer>,
+    inputs: &[Input],
+    add_special_tokens: bool,
+    unit: OffsetUnit,
+) -> Result<Tokens> {
+    let parts: Vec<Tokens> = inputs
+        .par_iter()
+        .enumerate()
+        .map(|(text, input)| one(tokenizer, input, text, add_special_tokens, unit))
+        .collect::<Result<_>>()?;
+    Ok(Tokens::concatenate(&parts))
+}
+
+fn one(
+    tokenizer: Option<&Tokenizer>,
+    input: &Input,
+    text: usize,
+    add_special_tokens: bool,
+    unit: OffsetUnit,
+) -> Result<Tokens> {
+    if let Input::Ids { ids, type_ids, attention_mask } = input {
+        return Tokens::from_ids(
+            text,
+            ids,
+            type_ids.as_deref(),
+            attention_mask.as_deref(),
+            tokenizer.and_then(|t| t.unknown),
+        );
+    }
+    let Some(tokenizer) = tokenizer else {
+        return Err(Error::InvalidInput(
+            "this model's folder has no tokenizer, so it takes ids only: add its tokenizer.json, or its vocab.txt with tokenizer_config.json".into(),
+        ));
+    };
+    let (encoding, maps) = match input {
+        Input::Text(text) => (tokenizer.encode(text.as_str(), add_special_tokens)?, vec![OffsetMap::new(text, unit)]),
+        Input::Pair { text, pair } => (
+            tokenizer.encode((text.as_str(), pair.as_str()), add_special_tokens)?,
+            vec![OffsetMap::new(text, unit), OffsetMap::new(pair, unit)],
+        ),
+        Input::Words(words) => (
+            tokenizer.encode(words.as_slice(), add_special_tokens)?,
+            words.iter().map(|word| OffsetMap::new(word, unit)).collect(),
+        ),
+        Input::Ids { .. } => unreachable!("answered above"),
+    };
+    let by_word = matches!(input, Input::Words(_));
+    let tokens = Tokens::from_encoding(&encoding, &maps, by_word, tokenizer.unknown);
+    if tokens.len() == 0 {
+        return Err(Error::InvalidInput(format!(
+            "text {text} has no tokens: without special tokens an empty text leaves nothing to encode"
+        )));
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,89 @@
+//! `vocab.txt` + `tokenizer_config.json` → the tokenizer that `BertTokenizer` of Transformers makes of them.
+
+use std::path::Path;
+
+use ahash::AHashMap;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::config::Config;
+use crate::{Error, Result};
+
+/// Reads `folder/vocab.txt`, one token a line, its id the number of the line.
+pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
+    let path = folder.join("vocab.txt");
+    let invalid = |reason: String| Error::invalid_file(&path, reason);
+    let refused = |e: tokenizers::Error| invalid(e.to_string());
+    if config.flag("do_basic_tokenize")? == Some(false) {
+        return Err(config.unsupported("do_basic_tokenize false is not supported: give a tokenizer.json"));
+    }
+    let bytes = std::fs::read(&path).map_err(|e| invalid(e.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|e| invalid(format!("is not UTF-8: {e}")))?;
+    let vocab = parse(&text);
+    let special = ["unk", "sep", "pad", "cls", "mask"]
+        .into_iter()
+        .map(|role| config.special_token(role))
+        .collect::<Result<Vec<_>>>()?;
+    let with_id = |token: &AddedToken| match vocab.get(&token.content) {
+        Some(&id) => Ok((token.content.clone(), id)),
+        None => Err(invalid(format!(
+            "lacks the token '{}'; if this model calls it otherwise, tokenizer_config.json must say so",
+            token.content
+        ))),
+    };
+    let [(unk, _), sep, cls] = [with_id(&special[0])?, with_id(&special[1])?, with_id(&special[3])?];
+    let normalizer = BertNormalizer::new(
+        true,
+        config.flag("tokenize_chinese_chars")?.unwrap_or(true),
+        config.flag("strip_accents")?, // left out: as do_lower_case says
+        config.flag("do_lower_case")?.unwrap_or(true),
+    );
+    let known: Vec<AddedToken> = special.into_iter().filter(|token| vocab.contains_key(&token.content)).collect();
+    let model = WordPiece::builder()
+        .vocab(vocab)
+        .unk_token(unk)
+        .continuing_subword_prefix("##".into())
+        .max_input_chars_per_word(100)
+        .build()
+        .map_err(refused)?;
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_normalizer(Some(normalizer)).map_err(refused)?;
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
+    tokenizer.with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()));
+    for (id, token) in config.added_tokens()? {
+        let content = token.content.clone();
+        tokenizer.add_tokens([token]).map_err(refused)?;
+        if tokenizer.token_to_id(&content) != Some(id) {
+            return Err(config
+                .invalid(format!("added_tokens_decoder gives '{content}' the id {id}, which vocab.txt contradicts")));
+        }
+    }
+    tokenizer.add_special_tokens(known).map_err(refused)?;
+    tokenizer.add_special_tokens(config.additional_special_tokens()?).map_err(refused)?;
+    Ok(tokenizer)
+}
+
+/// As Python reads the file: lines end at \n, \r\n or \r, nothing else is trimmed, and the last of two equal tokens counts.
+fn parse(text: &str) -> AHashMap<String, u32> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    text.split('\n').zip(0..).map(|(token, id)| (token.to_owned(), id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_id_is_the_line() {
+        let vocab = parse("[PAD]\r\n[UNK]\n\n a \nx\n[UNK]\n");
+        let mut entries: Vec<_> = vocab.into_iter().collect();
+        entries.sort_by_key(|(_, id)| *id);
+        let entries: Vec<(&str, u32)> = entries.iter().map(|(token, id)| (token.as_str(), *id)).collect();
+        assert_eq!(entries, [("[PAD]", 0), ("", 2), (" a ", 3), ("x", 4), ("[UNK]", 5)]);
+    }
+}

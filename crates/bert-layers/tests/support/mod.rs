@@ -1,0 +1,132 @@
+//! What Hugging Face Transformers computed (test/fixtures), and how to compare with it.
+#![allow(dead_code)] // each test file uses its part
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use bert_layers::{DeviceChoice, Encoder, HiddenStates, Input, LoadOptions};
+use safetensors::{Dtype, SafeTensors};
+
+/// A folder of test/fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../test/fixtures").join(name)
+}
+
+/// The fast kernels, and the reference.
+pub const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::CandleCpu];
+
+pub fn load(name: &str, device: DeviceChoice) -> Encoder {
+    let options = LoadOptions { device, ..LoadOptions::default() };
+    Encoder::from_pretrained(&fixture(name).to_string_lossy(), &options).expect("a sound fixture")
+}
+
+/// Tensors of one file: shape, and values as f64.
+pub struct Goldens(HashMap<String, (Vec<usize>, Vec<f64>)>);
+
+impl Goldens {
+    pub fn read(name: &str) -> Self {
+        let bytes = std::fs::read(fixture(name).join("goldens.safetensors")).expect("goldens");
+        let file = SafeTensors::deserialize(&bytes).expect("sound goldens");
+        let tensor = |view: safetensors::tensor::TensorView| {
+            let values = match view.dtype() {
+                Dtype::F32 => view.data().as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+                Dtype::I64 => view.data().as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
+                other => panic!("goldens hold no {other:?}"),
+            };
+            (view.shape().to_vec(), values)
+        };
+        Self(file.iter().map(|(name, view)| (name.to_owned(), tensor(view))).collect())
+    }
+
+    pub fn find(&self, name: &str) -> Option<&(Vec<usize>, Vec<f64>)> {
+        self.0.get(name)
+    }
+
+    pub fn get(&self, name: &str) -> &(Vec<usize>, Vec<f64>) {
+        self.find(name).expect(name)
+    }
+}
+
+/// One padded batch of the goldens.
+pub struct Case {
+    /// [layers, texts, longest, hidden]
+    pub shape: [usize; 4],
+    pub hidden_states: Vec<f64>,
+    pub pooler_output: Option<Vec<f64>>,
+    pub ids: Vec<Vec<u32>>,
+    pub type_ids: Vec<Vec<u32>>,
+    pub mask: Vec<Vec<bool>>,
+}
+
+impl Case {
+    pub fn read(goldens: &Goldens, case: &str) -> Self {
+        let (shape, hidden_states) = goldens.get(&format!("{case}.hidden_states")).clone();
+        let rows = |name: &str| -> Vec<Vec<u32>> {
+            let (_, values) = goldens.get(&format!("{case}.{name}"));
+            values.chunks(shape[2]).map(|row| row.iter().map(|&x| x as u32).collect()).collect()
+        };
+        Self {
+            ids: rows("input_ids"),
+            type_ids: rows("token_type_ids"),
+            mask: rows("attention_mask").into_iter().map(|row| row.into_iter().map(|x| x != 0).collect()).collect(),
+            pooler_output: goldens.find(&format!("{case}.pooler_output")).map(|(_, values)| values.clone()),
+            shape: shape.try_into().expect("four dimensions"),
+            hidden_states,
+        }
+    }
+
+    /// The texts as they are, without padding.
+    pub fn packed(&self) -> Vec<Input> {
+        self.inputs(|text| self.mask[text].iter().filter(|&&seen| seen).count(), false)
+    }
+
+    /// The texts padded to the longest, with a mask.
+    pub fn padded(&self) -> Vec<Input> {
+        self.inputs(|_| self.shape[2], true)
+    }
+
+    fn inputs(&self, length: impl Fn(usize) -> usize, masked: bool) -> Vec<Input> {
+        (0..self.shape[1])
+            .map(|text| Input::Ids {
+                ids: self.ids[text][..length(text)].to_vec(),
+                type_ids: Some(self.type_ids[text][..length(text)].to_vec()),
+                attention_mask: masked.then(|| self.mask[text].clone()),
+            })
+            .collect()
+    }
+
+    /// Checks every layer of every unmasked token against the bounds of DESIGN.md.
+    pub fn check(&self, states: &HiddenStates, name: &str) {
+        let [layers, texts, longest, hidden] = self.shape;
+        assert_eq!(states.layers(), (0..layers).collect::<Vec<_>>(), "{name}");
+        for layer in 0..layers {
+            for text in 0..texts {
+                for token in (0..longest).filter(|&token| self.mask[text][token]) {
+                    let at = ((layer * texts + text) * longest + token) * hidden;
+                    let ours = states.token(layer, text, token).expect("a kept token");
+                    close(
+                        ours,
+                        &self.hidden_states[at..at + hidden],
+                        &format!("{name}: layer {layer}, text {text}, token {token}"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Cosine ≥ 1 − 1e-6 and |Δ| ≤ 2e-4.
+pub fn close(ours: &[f32], theirs: &[f64], what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let (mut dot, mut a2, mut b2, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
+    for (&a, &b) in ours.iter().zip(theirs) {
+        let a = f64::from(a);
+        dot += a * b;
+        a2 += a * a;
+        b2 += b * b;
+        worst = worst.max((a - b).abs());
+    }
+    assert!(worst <= 2e-4, "{what}: |Δ| = {worst:e}"); // NaN fails here too: no comparison with it holds
+    let cosine = dot / (a2 * b2).sqrt();
+    assert!(cosine >= 1.0 - 1e-6, "{what}: 1 − cosine = {:e}", 1.0 - cosine);
+}

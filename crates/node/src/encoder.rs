@@ -1,0 +1,319 @@
+//! The encoder as JavaScript sees it.
+
+use std::sync::Arc;
+
+use bert_layers::{
+    Dtype, EncodeOptions, Encoder, Error, HiddenStates, Layers, LoadOptions, OffsetUnit, Parts, Result, Search,
+    Tokenizer,
+};
+use napi::Env;
+use napi::bindgen_prelude::{Float32Array, Object, ObjectFinalize, Uint32Array};
+use napi_derive::napi;
+
+use crate::cancel::CancelFlag;
+use crate::error::{NativeError, outcome};
+use crate::input::{NativeInput, inputs};
+use crate::queue::{Answer, Queue, promise};
+use crate::tokens::NativeTokens;
+
+/// What to load; see ts/binding.ts.
+#[napi(object, object_to_js = false)]
+pub struct LoadRequest {
+    pub model: String,
+    pub package_folders: Vec<String>,
+    pub device: String,
+    pub dtype: String,
+    pub revision: Option<String>,
+    pub cache_dir: Option<String>,
+    pub threads: Option<u32>,
+}
+
+/// What to compute; see ts/binding.ts.
+#[napi(object, object_to_js = false)]
+pub struct EncodeRequest {
+    pub layers: Option<Vec<i64>>,
+    pub add_special_tokens: bool,
+    pub pooler: bool,
+}
+
+/// The model's sizes.
+#[napi(object, object_from_js = false)]
+pub struct NativeConfig {
+    pub model_type: String,
+    pub num_layers: u32,
+    pub hidden_size: u32,
+    pub num_heads: u32,
+    pub vocab_size: u32,
+    pub max_tokens: u32,
+    pub has_pooler: bool,
+}
+
+/// The result; its buffers are the engine's own.
+#[napi(object, object_from_js = false)]
+pub struct NativeHiddenStates {
+    pub data: Float32Array,
+    pub layers: Vec<u32>,
+    pub pooler_output: Option<Float32Array>,
+    pub tokens: NativeTokens,
+}
+
+impl From<HiddenStates> for NativeHiddenStates {
+    fn from(states: HiddenStates) -> Self {
+        let Parts { data, layers, tokens, pooler_output } = states.into_parts();
+        Self {
+            // Moves the buffer, which is exactly as long as its contents: nothing is copied.
+            data: Float32Array::new(data),
+            layers: layers.into_iter().map(|layer| layer as u32).collect(),
+            pooler_output: pooler_output.map(Float32Array::new),
+            tokens: tokens.into(),
+        }
+    }
+}
+
+outcome!(
+    /// An encoder, or why there is none.
+    LoadOutcome,
+    NativeEncoder
+);
+outcome!(
+    /// Hidden states, or why there are none.
+    EncodeOutcome,
+    NativeHiddenStates
+);
+outcome!(
+    /// Tokens, or why there are none.
+    TokenizeOutcome,
+    NativeTokens
+);
+outcome!(
+    /// A text, or why there is none.
+    DecodeOutcome,
+    String
+);
+outcome!(
+    /// Nothing, or why not.
+    VoidOutcome,
+    ()
+);
+
+impl Answer for EncodeOutcome {}
+impl Answer for TokenizeOutcome {}
+impl Answer for VoidOutcome {}
+
+impl Answer for LoadOutcome {
+    /// Tells V8 what the weights take outside its heap, so that an encoder nobody disposed of is collected in time.
+    fn arrive(&mut self, env: &Env) -> napi::Result<()> {
+        if let Some(encoder) = &mut self.value {
+            env.adjust_external_memory(encoder.weight_bytes)?;
+            encoder.accounted = encoder.weight_bytes;
+        }
+        Ok(())
+    }
+}
+
+/// A loaded encoder, until it is disposed of.
+#[napi(custom_finalize)]
+pub struct NativeEncoder {
+    /// None after `dispose`.
+    queue: Option<Queue<Encoder>>,
+    /// Kept beyond `dispose`, for the tokens of results that are still there.
+    tokenizer: Option<Arc<Tokenizer>>,
+    weight_bytes: i64,
+    /// What V8 was told that this object holds.
+    accounted: i64,
+    about: About,
+}
+
+/// What never changes, kept where no thread is needed to ask for it.
+struct About {
+    config: bert_layers::ModelConfig,
+    has_pooler: bool,
+    device: String,
+    dtype: Dtype,
+    fingerprint: String,
+    folder: String,
+    threads: u32,
+    instruction_set: &'static str,
+}
+
+impl NativeEncoder {
+    fn new(encoder: Encoder) -> Result<Self> {
+        Ok(Self {
+            tokenizer: encoder.tokenizer().cloned(),
+            weight_bytes: encoder.weight_bytes() as i64,
+            accounted: 0,
+            about: About {
+                config: encoder.config().clone(),
+                has_pooler: encoder.has_pooler(),
+                device: encoder.device().into(),
+                dtype: encoder.dtype(),
+                fingerprint: encoder.fingerprint().into(),
+                folder: encoder.folder().display().to_string(),
+                threads: encoder.threads() as u32,
+                instruction_set: encoder.instruction_set(),
+            },
+            queue: Some(Queue::start(encoder)?),
+        })
+    }
+}
+
+/// Loads a model.
+#[napi]
+pub fn load_encoder<'env>(env: &'env Env, request: LoadRequest, cancel: &CancelFlag) -> napi::Result<Object<'env>> {
+    let cancel = cancel.inner.clone();
+    promise::<LoadOutcome, _>(env, move || {
+        let options = LoadOptions {
+            device: request.device.parse()?,
+            dtype: request.dtype.parse()?,
+            search: Search {
+                revision: request.revision,
+                cache_dir: request.cache_dir.map(Into::into),
+                package_folders: request.package_folders.into_iter().map(Into::into).collect(),
+            },
+            threads: request.threads.map(|threads| threads as usize),
+            cancel,
+        };
+        NativeEncoder::new(Encoder::from_pretrained(&request.model, &options)?)
+    })
+}
+
+/// Runs a job that panics. For tests.
+#[napi]
+pub fn panic_for_test(env: &Env) -> napi::Result<Object<'_>> {
+    promise::<VoidOutcome, ()>(env, || panic!("a panic for a test"))
+}
+
+#[napi]
+impl NativeEncoder {
+    /// Computes hidden states.
+    #[napi]
+    pub fn encode<'env>(
+        &self,
+        env: &'env Env,
+        texts: Vec<NativeInput>,
+        request: EncodeRequest,
+        cancel: &CancelFlag,
+    ) -> napi::Result<Object<'env>> {
+        let texts = inputs(texts);
+        let options = EncodeOptions {
+            layers: request.layers.map_or(Layers::All, Layers::List),
+            add_special_tokens: request.add_special_tokens,
+            pooler: request.pooler,
+            offsets: OffsetUnit::Utf16,
+            cancel: cancel.inner.clone(),
+        };
+        self.promise::<EncodeOutcome, _>(env, move |encoder| Ok(encoder.encode(&texts?, &options)?.into()))
+    }
+
+    /// Only the tokens.
+    #[napi]
+    pub fn tokenize<'env>(
+        &self,
+        env: &'env Env,
+        texts: Vec<NativeInput>,
+        add_special_tokens: bool,
+    ) -> napi::Result<Object<'env>> {
+        let texts = inputs(texts);
+        self.promise::<TokenizeOutcome, _>(env, move |encoder| {
+            Ok(encoder.tokenize(&texts?, add_special_tokens, OffsetUnit::Utf16)?.into())
+        })
+    }
+
+    /// What the vocabulary calls these ids; an id that it lacks is an empty string.
+    #[napi]
+    pub fn ids_to_tokens(&self, ids: Uint32Array) -> Option<Vec<String>> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        Some(ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap_or_default()).collect())
+    }
+
+    /// Ids back to text.
+    #[napi]
+    pub fn decode(&self, ids: Uint32Array, skip_special_tokens: bool) -> DecodeOutcome {
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
+            Error::InvalidInput("this model's folder has no tokenizer: add its tokenizer.json, or its vocab.txt with tokenizer_config.json".into())
+        });
+        tokenizer.and_then(|tokenizer| tokenizer.decode(&ids, skip_special_tokens)).into()
+    }
+
+    /// Takes no more calls, and lets the weights go after those in flight.
+    #[napi]
+    pub fn dispose<'env>(&mut self, env: &'env Env) -> napi::Result<Object<'env>> {
+        self.release(env)?;
+        match self.queue.take() {
+            Some(queue) => queue.close::<VoidOutcome>(env),
+            None => promise::<VoidOutcome, ()>(env, || Ok(())),
+        }
+    }
+
+    #[napi(getter)]
+    pub fn config(&self) -> NativeConfig {
+        let config = &self.about.config;
+        NativeConfig {
+            model_type: config.model_type().into(),
+            num_layers: config.num_layers() as u32,
+            hidden_size: config.hidden_size() as u32,
+            num_heads: config.num_heads() as u32,
+            vocab_size: config.vocab_size() as u32,
+            max_tokens: config.max_tokens() as u32,
+            has_pooler: self.about.has_pooler,
+        }
+    }
+
+    #[napi(getter)]
+    pub fn device(&self) -> &str {
+        &self.about.device
+    }
+
+    #[napi(getter)]
+    pub fn dtype(&self) -> String {
+        self.about.dtype.to_string()
+    }
+
+    #[napi(getter)]
+    pub fn fingerprint(&self) -> &str {
+        &self.about.fingerprint
+    }
+
+    #[napi(getter)]
+    pub fn folder(&self) -> &str {
+        &self.about.folder
+    }
+
+    #[napi(getter)]
+    pub fn threads(&self) -> u32 {
+        self.about.threads
+    }
+
+    #[napi(getter)]
+    pub fn instruction_set(&self) -> &str {
+        self.about.instruction_set
+    }
+}
+
+impl ObjectFinalize for NativeEncoder {
+    fn finalize(mut self, env: Env) -> napi::Result<()> {
+        self.release(&env)
+    }
+}
+
+impl NativeEncoder {
+    /// Tells V8 that the weights are no longer this object's.
+    fn release(&mut self, env: &Env) -> napi::Result<()> {
+        env.adjust_external_memory(-std::mem::take(&mut self.accounted)).map(drop)
+    }
+
+    fn promise<'env, T, V>(
+        &self,
+        env: &'env Env,
+        job: impl FnOnce(&Encoder) -> Result<V> + Send + 'static,
+    ) -> napi::Result<Object<'env>>
+    where
+        T: Answer + From<Result<V>>,
+        V: Send + 'static,
+    {
+        match &self.queue {
+            Some(queue) => queue.promise::<T, V>(env, job),
+            None => promise::<T, V>(env, || Err(Error::Disposed)),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Work off JavaScript's thread. Each encoder has one thread that takes its calls in order; each call computes on the
+//! engine's own threads. Node's thread pool, which files and DNS share, is left alone.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use bert_layers::{Error, Result};
+use napi::bindgen_prelude::{Object, ToNapiValue};
+use napi::{Env, JsDeferred};
+
+use crate::error::catch;
+
+/// What a promise resolves to.
+pub trait Answer: ToNapiValue + 'static {
+    /// Called on JavaScript's thread, just before JavaScript gets the answer.
+    fn arrive(&mut self, _env: &Env) -> napi::Result<()> {
+        Ok(())
+    }
+}
+
+type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
+
+/// A promise's other end: resolves on JavaScript's thread, from any thread. If JavaScript's environment is gone by then,
+/// the value is dropped.
+struct Reply<T: Answer>(JsDeferred<T, Resolver<T>>);
+
+impl<T: Answer> Reply<T> {
+    /// Answers with what a job gave.
+    fn send<V: Send + 'static>(self, result: Result<V>)
+    where
+        T: From<Result<V>>,
+    {
+        self.0.resolve(Box::new(move |env| {
+            let mut answer = T::from(result);
+            answer.arrive(&env)?;
+            Ok(answer)
+        }));
+    }
+}
+
+type Job<S> = Box<dyn FnOnce(&mut Option<S>) + Send>;
+
+/// A thread that owns a value and runs jobs on it, one after the other. It ends, and the value goes, when the queue is dropped
+/// and the jobs are done.
+pub struct Queue<S>(Sender<Job<S>>);
+
+impl<S: Send + 'static> Queue<S> {
+    /// Starts the thread.
+    pub fn start(value: S) -> Result<Self> {
+        let (sender, jobs) = channel::<Job<S>>();
+        spawn("bert-layers-queue", move || {
+            let mut value = Some(value);
+            for job in jobs {
+                job(&mut value);
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Queues a job; the promise is for its result.
+    pub fn promise<'env, T, V>(
+        &self,
+        env: &'env Env,
+        job: impl FnOnce(&S) -> Result<V> + Send + 'static,
+    ) -> napi::Result<Object<'env>>
+    where
+        T: Answer + From<Result<V>>,
+        V: Send + 'static,
+    {
+        self.push::<T, V>(env, |value| value.as_ref().map_or(Err(Error::Disposed), job))
+    }
+
+    /// Drops the value after the jobs that are queued; the promise is for that moment.
+    pub fn close<'env, T>(self, env: &'env Env) -> napi::Result<Object<'env>>
+    where
+        T: Answer + From<Result<()>>,
+    {
+        self.push::<T, ()>(env, |value| {
+            drop(value.take());
+            Ok(())
+        })
+    }
+
+    fn push<'env, T, V>(
+        &self,
+        env: &'env Env,
+        job: impl FnOnce(&mut Option<S>) -> Result<V> + Send + 'static,
+    ) -> napi::Result<Object<'env>>
+    where
+        T: Answer + From<Result<V>>,
+        V: Send + 'static,
+    {
+        let (deferred, promise) = env.create_deferred::<T, Resolver<T>>()?;
+        let reply = Reply(deferred);
+        let job: Job<S> = Box::new(move |value| reply.send(catch(|| job(value))));
+        // A thread that is gone answers nothing; its jobs never panic, so this is a queue that was never started.
+        if let Err(unsent) = self.0.send(job) {
+            unsent.0(&mut None);
+        }
+        Ok(promise)
+    }
+}
+
+/// Runs a job on a thread of its own; the promise is for its result.
+pub fn promise<'env, T, V>(
+    env: &'env Env,
+    job: impl FnOnce() -> Result<V> + Send + 'static,
+) -> napi::Result<Object<'env>>
+where
+    T: Answer + From<Result<V>>,
+    V: Send + 'static,
+{
+    let (deferred, promise) = env.create_deferred::<T, Resolver<T>>()?;
+    let reply = Reply(deferred);
+    spawn("bert-layers-load", move || reply.send(catch(job))).map_err(|e| napi::Error::from_reason(e.to_string()))?;
+    Ok(promise)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .map(drop)
+        .map_err(|e| Error::Internal(format!("cannot start a thread: {e}")))
+}
