@@ -7,6 +7,7 @@ mod json;
 use std::path::Path;
 
 pub use activation::HiddenAct;
+pub(crate) use activation::xielu;
 pub use bert::BertConfig;
 
 use crate::{Error, Result};

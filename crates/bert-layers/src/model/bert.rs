@@ -5,7 +5,7 @@ use bert_layers_kernels::Activation;
 use super::Model;
 use crate::Result;
 use crate::batch::Chunk;
-use crate::config::{BertConfig, HiddenAct};
+use crate::config::{BertConfig, HiddenAct, xielu};
 use crate::hidden_states::Sink;
 use crate::ops::{Attention, Ops};
 use crate::weights::Weights;
@@ -167,12 +167,9 @@ impl<O: Ops> Loader<'_, O> {
         match self.config.hidden_act {
             HiddenAct::Fixed(activation) => Ok(activation),
             HiddenAct::Prelu => Ok(Activation::LeakyRelu(scalar("weight", &[1])?)),
-            HiddenAct::Xielu => Ok(Activation::Xielu {
-                alpha_p: scalar("alpha_p", &[1])?,
-                alpha_n: scalar("alpha_n", &[1])?,
-                beta: scalar("beta", &[])?,
-                eps: scalar("eps", &[])?,
-            }),
+            HiddenAct::Xielu => {
+                Ok(xielu(scalar("alpha_p", &[1])?, scalar("alpha_n", &[1])?, scalar("beta", &[])?, scalar("eps", &[])?))
+            }
         }
     }
 }

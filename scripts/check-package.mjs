@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+/** Packs the package as it would be published and lets publint and attw judge the tarball. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const folder = mkdtempSync(join(tmpdir(), 'bert-layers-pack-'))
+const shell = process.platform === 'win32' // npm and npx are .cmd there
+
+function run(command, args, options) {
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', shell, ...options })
+  if (result.status !== 0)
+    throw new Error(`\`${[command, ...args].join(' ')}\` failed${result.error ? `: ${result.error.message}` : ''}`)
+  return result.stdout
+}
+
+try {
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+  const [{ filename }] = JSON.parse(run('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' }))
+  const tarball = join(folder, filename)
+  run('npx', ['--no-install', 'publint', tarball, '--strict'])
+  run('npx', ['--no-install', 'attw', tarball])
+} catch (error) {
+  console.error(error.message)
+  process.exitCode = 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,1 @@
+module.exports = { testMatch: ['<rootDir>/runner-jest.cjs'], testEnvironment: 'node', testTimeout: 60_000 }

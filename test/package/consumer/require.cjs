@@ -1,0 +1,4 @@
+const { Encoder } = require('bert-layers')
+const { check } = require('./check.cjs')
+
+check(Encoder).then(() => console.log('ok'))
