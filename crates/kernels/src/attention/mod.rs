@@ -1,0 +1,119 @@
+//! Attention over texts that lie end to end.
+//!
+//! A task takes one head of one text, or some of its queries. It copies the keys and values that may be attended to into
+//! panels, as weights are packed, and then goes through the queries a tile at a time: scores = q·kᵀ, softmax, p·v, all
+//! with the micro-kernel of the linear layer. Only the scores of one tile exist at a time.
+//!
+//! A masked key is left out while packing. So it costs nothing, its weight is exactly 0 whatever it holds, and the result
+//! is, bit for bit, that of a text without it.
+
+mod head;
+
+use std::ops::Range;
+
+use head::{Head, Layout, OnScratch};
+
+use crate::memory::with_scratch;
+use crate::team::{Shared, Team, piece};
+use crate::{Kernels, team};
+
+/// How a row of queries, keys or values is cut into heads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heads {
+    /// How many.
+    pub count: usize,
+    /// Floats in each.
+    pub dim: usize,
+    /// What q·k is multiplied with before softmax: 1/√dim in BERT. Positive.
+    pub scale: f32,
+}
+
+impl Heads {
+    /// Floats in a row: `count` × `dim`.
+    pub fn hidden(&self) -> usize {
+        self.count * self.dim
+    }
+}
+
+impl Kernels {
+    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ) · v` over the text's keys.
+    ///
+    /// - `qkv`: rows of 3 · hidden floats: queries, keys, values, each head after head.
+    /// - `texts`: the rows of each text, ascending. Rows in between are left as they are.
+    /// - `mask`: for each row, whether it may be attended to. Every query gets a result, its own row masked or not; if no
+    ///   key is left, zeros.
+    /// - `out`: rows of hidden floats.
+    ///
+    /// A row's result depends on its text only.
+    ///
+    /// # Panics
+    /// If sizes do not fit each other, texts overlap or are not ascending, or `scale` is not positive.
+    pub fn attention(
+        self,
+        team: &dyn Team,
+        qkv: &[f32],
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        heads: Heads,
+        out: &mut [f32],
+    ) {
+        let hidden = heads.hidden();
+        assert!(heads.scale > 0.0, "attention: scale");
+        assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
+        if out.is_empty() {
+            return;
+        }
+        assert!(hidden > 0 && out.len().is_multiple_of(hidden), "attention: rows of {hidden} in {}", out.len());
+        let rows = out.len() / hidden;
+        if let Some(mask) = mask {
+            assert_eq!(mask.len(), rows, "attention: mask");
+        }
+        let mut end = 0;
+        for text in texts {
+            assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
+            end = text.end;
+        }
+
+        let tasks = tasks(team.threads(), texts, heads.count);
+        let out = Shared::new(out);
+        team::run(team, tasks.len(), |task| {
+            let Task { text, head, queries } = tasks[task].clone();
+            let keys: Vec<usize> = match mask {
+                Some(mask) => text.filter(|&row| mask[row]).collect(),
+                None => text.collect(),
+            };
+            let layout = Layout::new(keys.len(), heads.dim, self.panel());
+            let work = Head { qkv, heads, head, keys: &keys, queries, out, layout };
+            with_scratch(layout.len(), |scratch| {
+                self.vectorize(OnScratch { work, scratch });
+            });
+        });
+    }
+}
+
+#[derive(Clone)]
+struct Task {
+    text: Range<usize>,
+    head: usize,
+    queries: Range<usize>,
+}
+
+/// A task for each text and head; for several each, by queries, if that is too few for the threads.
+fn tasks(threads: usize, texts: &[Range<usize>], heads: usize) -> Vec<Task> {
+    /// Fewer queries are not worth packing the keys once more.
+    const LEAST_QUERIES: usize = 48;
+    let heads_of_texts = (texts.len() * heads).max(1);
+    let wanted = if threads <= 1 { 1 } else { (2 * threads).div_ceil(heads_of_texts) };
+    let mut tasks = Vec::with_capacity(heads_of_texts);
+    for text in texts.iter().filter(|text| !text.is_empty()) {
+        let parts = wanted.min(text.len().div_ceil(LEAST_QUERIES));
+        for head in 0..heads {
+            for part in 0..parts {
+                let queries = piece(text.len(), parts, part);
+                let queries = text.start + queries.start..text.start + queries.end;
+                tasks.push(Task { text: text.clone(), head, queries });
+            }
+        }
+    }
+    tasks
+}

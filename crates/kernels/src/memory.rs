@@ -1,0 +1,110 @@
+//! Allocations that can fail, and scratch memory.
+
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::fmt;
+
+/// The system would not give this much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocError {
+    /// The bytes asked for; `usize::MAX` if their number does not even fit.
+    pub bytes: usize,
+}
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not allocate {} bytes", self.bytes)
+    }
+}
+
+impl std::error::Error for AllocError {}
+
+/// A buffer of `len` zeros whose capacity is its length, so that it can be handed on (to JavaScript, say) as it is.
+///
+/// The zeros come from the system: no page is touched before its first use.
+///
+/// # Errors
+/// [`AllocError`] where `Vec` would abort the process.
+pub fn try_zeroed(len: usize) -> Result<Vec<f32>, AllocError> {
+    let layout = Layout::array::<f32>(len).map_err(|_| AllocError { bytes: usize::MAX })?;
+    if layout.size() == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout is not empty.
+    let start = unsafe { std::alloc::alloc_zeroed(layout) }.cast::<f32>();
+    if start.is_null() {
+        return Err(AllocError { bytes: layout.size() });
+    }
+    ask_for_large_pages(start, len);
+    // SAFETY: allocated just now by the global allocator with the layout of `len` floats; all-zero bytes are 0.0.
+    Ok(unsafe { Vec::from_raw_parts(start, len, len) })
+}
+
+/// Asks the system to back a large buffer with pages of 2 MiB rather than 4 KiB: 512 times fewer page faults when a result is
+/// first written, and fewer address translations while weights stream by. Only a wish.
+fn ask_for_large_pages(start: *mut f32, len: usize) {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    {
+        use std::ffi::{c_int, c_void};
+        unsafe extern "C" {
+            // In the C library, which std links anyway.
+            fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int;
+        }
+        const MADV_HUGEPAGE: c_int = 14;
+        const PAGE: usize = 1 << 16; // the largest usual page; a multiple of the smaller ones
+        const LARGE: usize = 1 << 21;
+        let (first, end) = (start as usize, start as usize + len * size_of::<f32>());
+        let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
+        if end.saturating_sub(first) >= LARGE {
+            // SAFETY: whole pages that this buffer covers alone; the advice changes how they are backed, not what they
+            // hold, and stays harmless when they are freed. Its failure is no matter.
+            unsafe { madvise(start.with_addr(first).cast(), end - first, MADV_HUGEPAGE) };
+        }
+    }
+    let _ = (start, len);
+}
+
+/// Floats in a cache line. A vector load that straddles two lines costs two.
+pub(crate) const LINE: usize = 16;
+
+/// A zeroed buffer whose used part starts on a cache line.
+pub(crate) struct Aligned {
+    storage: Vec<f32>,
+    skip: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(crate) fn try_zeroed(len: usize) -> Result<Self, AllocError> {
+        let storage = try_zeroed(len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?)?;
+        let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
+        Ok(Aligned { storage, skip: (LINE - misplaced) % LINE, len })
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.storage[self.skip..self.skip + self.len]
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.storage[self.skip..self.skip + self.len]
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with this thread's scratch memory: `len` floats of any value, starting on a cache line. It is kept for the next
+/// call on this thread, as asking the system for it each time costs more than many of the uses.
+pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut storage = SCRATCH.take();
+    if storage.len() < len + LINE {
+        storage = vec![0.0; len + LINE];
+    }
+    let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
+    let skip = (LINE - misplaced) % LINE;
+    let result = f(&mut storage[skip..skip + len]);
+    SCRATCH.set(storage);
+    result
+}

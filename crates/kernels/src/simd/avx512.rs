@@ -1,0 +1,203 @@
+//! AVX-512: sixteen lanes, 32 registers. Only its foundation subset is used.
+
+use std::arch::x86_64::*;
+
+use super::{Simd, Work};
+
+/// Proof that the processor has AVX-512F.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        // AVX2 and FMA come with every AVX-512, but the compiler wants them named.
+        let present =
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        present.then_some(Avx512(()))
+    }
+}
+
+/// Calls an intrinsic that only computes.
+macro_rules! op {
+    ($call:expr) => {{
+        // SAFETY: an `Avx512` value proves that the processor has the instruction; it touches no memory.
+        unsafe { $call }
+    }};
+}
+
+/// A mask of the first `n` ≤ 16 lanes.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const WIDTH: usize = 16;
+    /// 24 accumulators.
+    const TILE_ROWS: usize = 12;
+
+    #[inline(always)]
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn inside<W: Work>(simd: Avx512, work: W) -> W::Output {
+            work.run(simd)
+        }
+        op!(inside(self, work))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for 16 readable floats.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        // SAFETY: the caller vouches for 16 writable floats.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, n: usize, fill: f32) -> __m512 {
+        // SAFETY: lanes that are masked out are not read; the caller vouches for the others.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first(n), from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize, v: __m512) {
+        // SAFETY: lanes that are masked out are not written; the caller vouches for the others.
+        unsafe { _mm512_mask_storeu_ps(to, first(n), v) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        op!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        op!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        op!(_mm512_abs_ps(a))
+    }
+
+    #[inline(always)]
+    fn with_sign(self, size: __m512, sign: __m512) -> __m512 {
+        op!({
+            let sign = _mm512_and_si512(_mm512_castps_si512(sign), _mm512_set1_epi32(i32::MIN));
+            _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), sign))
+        })
+    }
+
+    #[inline(always)]
+    fn if_less(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        op!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        op!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        op!(_mm512_scalef_ps(a, n))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        // Not `_mm512_reduce_add_ps`, which leaves the order to the compiler.
+        op!({
+            let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v));
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm256_castpd_ps(upper));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+
+    #[inline(always)]
+    fn largest(self, v: __m512) -> f32 {
+        op!(_mm512_reduce_max_ps(v))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a prefetch of any address is only a hint; every x86-64 processor has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    /// Two rounds exchange numbers within quarters of a register, two more the quarters themselves.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: 16 floats in each of 16 rows, on both sides, by the caller's promise; the rest only computes.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(from.add(r * from_stride));
+            }
+            // Quarter q of quads[4b + c] is column 4q + c of rows 4b..4b + 4.
+            let mut quads = rows;
+            for b in (0..16).step_by(4) {
+                let low = _mm512_unpacklo_ps(rows[b], rows[b + 1]);
+                let high = _mm512_unpackhi_ps(rows[b], rows[b + 1]);
+                let low2 = _mm512_unpacklo_ps(rows[b + 2], rows[b + 3]);
+                let high2 = _mm512_unpackhi_ps(rows[b + 2], rows[b + 3]);
+                quads[b] = _mm512_shuffle_ps::<0b01_00_01_00>(low, low2);
+                quads[b + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(low, low2);
+                quads[b + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(high, high2);
+                quads[b + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(high, high2);
+            }
+            for c in 0..4 {
+                // Even and odd quarters of the upper and lower eight rows.
+                let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[c], quads[4 + c]);
+                let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[c], quads[4 + c]);
+                let even2 = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[8 + c], quads[12 + c]);
+                let odd2 = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[8 + c], quads[12 + c]);
+                let columns = [
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(even, even2),
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, odd2),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(even, even2),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd2),
+                ];
+                for (quarter, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * quarter + c) * to_stride), column);
+                }
+            }
+        }
+    }
+}

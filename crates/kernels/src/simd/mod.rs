@@ -1,0 +1,162 @@
+//! Vectors of `f32` of one instruction set, and how generic code gets compiled for it.
+//!
+//! Everything numeric in this crate is written once, generically over [`Simd`]: read `S::V` as "a few floats side by
+//! side" and the code says what it computes. [`portable`] gives the meaning of every operation in plain Rust; the other
+//! files say which instruction does the same.
+//!
+//! A value of an implementing type is a *proof* that the processor has those instructions (its constructor checks), which
+//! is why arithmetic is safe to call and only memory access is not.
+//!
+//! Two rules keep generic code fast. A function on the way from [`Simd::vectorize`] to an operation is `#[inline(always)]`,
+//! because only code that is inlined into a function with the target feature may use its registers. And closures stay out
+//! of inner loops, for the same reason.
+
+pub(crate) mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+
+/// The widest vector of any instruction set, in floats.
+pub(crate) const WIDEST: usize = 16;
+
+/// The most rows of any instruction set's micro-kernel tile.
+pub(crate) const MOST_TILE_ROWS: usize = 12;
+
+/// A computation that [`Simd::vectorize`] compiles for one instruction set.
+pub(crate) trait Work {
+    type Output;
+
+    /// Must be `#[inline(always)]` in every implementation.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// One instruction set: a vector of [`Simd::WIDTH`] floats and its operations, lane by lane unless said otherwise.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    type V: Copy;
+
+    /// Floats in a vector; at most [`WIDEST`].
+    const WIDTH: usize;
+
+    /// Rows of the matrix-product tile (see `gemm::tile`), chosen so that `TILE_ROWS` × 2 accumulators, two vectors of
+    /// weights and one broadcast fill the registers; at most [`MOST_TILE_ROWS`].
+    const TILE_ROWS: usize;
+
+    /// Columns of a panel of packed weights: two vectors, so that each broadcast of an input feeds two multiply-adds.
+    const PANEL: usize = 2 * Self::WIDTH;
+
+    /// Runs `work` inside a function that is compiled for this instruction set.
+    fn vectorize<W: Work>(self, work: W) -> W::Output;
+
+    /// # Safety
+    /// `WIDTH` floats can be read at `from`.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+
+    /// # Safety
+    /// `WIDTH` floats can be written at `to`.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+
+    /// Loads the first `n` lanes; the others get `fill`.
+    ///
+    /// # Safety
+    /// `n ≤ WIDTH`, and `n` floats can be read at `from`.
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, n: usize, fill: f32) -> Self::V {
+        let mut lanes = [fill; WIDEST];
+        // SAFETY: the caller vouches for the source; n ≤ WIDTH ≤ WIDEST for the copy, and WIDTH ≤ WIDEST for the load.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n);
+            self.load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores the first `n` lanes.
+    ///
+    /// # Safety
+    /// `n ≤ WIDTH`, and `n` floats can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize, v: Self::V) {
+        let mut lanes = [0.0; WIDEST];
+        // SAFETY: the caller vouches for the target; n ≤ WIDTH ≤ WIDEST for the copy, and WIDTH ≤ WIDEST for the store.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
+        }
+    }
+
+    fn splat(self, x: f32) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// `a * b + c`: rounded once where the processor can, twice in the portable set.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+
+    /// The larger; NaN where `b` is NaN. Give the value that may be NaN second.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// The smaller; NaN where `b` is NaN. Give the value that may be NaN second.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+
+    fn abs(self, a: Self::V) -> Self::V;
+
+    /// `size` (not negative) with the sign of `sign`.
+    fn with_sign(self, size: Self::V, sign: Self::V) -> Self::V;
+
+    /// `if a < b { yes } else { no }`; `no` where either is NaN.
+    fn if_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+
+    /// To the nearest whole number, ties to even, for |a| < 2²². Adding 1.5·2²³ leaves no bits for a fraction.
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        let shift = self.splat(12_582_912.0);
+        self.sub(self.add(a, shift), shift)
+    }
+
+    /// `a · 2ⁿ` for whole numbers −200 < n < 200, overflowing to infinity and underflowing gradually.
+    fn scale(self, a: Self::V, n: Self::V) -> Self::V;
+
+    /// The sum of all lanes, always in the same order.
+    fn sum(self, v: Self::V) -> f32;
+
+    /// The largest lane.
+    fn largest(self, v: Self::V) -> f32;
+
+    /// Applies a scalar function to each lane: for what is too rare to vectorize.
+    #[inline(always)]
+    fn map(self, v: Self::V, f: impl Fn(f32) -> f32) -> Self::V {
+        let mut lanes = [0.0; WIDEST];
+        // SAFETY: WIDTH ≤ WIDEST.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            for lane in &mut lanes[..Self::WIDTH] {
+                *lane = f(*lane);
+            }
+            self.load(lanes.as_ptr())
+        }
+    }
+
+    /// Asks for the cache line at `at` to be brought into the second-level cache. Any address is fine.
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        let _ = at;
+    }
+
+    /// Transposes a block: `to[c · to_stride + r] = from[r · from_stride + c]` for r, c < `WIDTH`.
+    ///
+    /// # Safety
+    /// All of those places can be read and written, and the two blocks do not overlap.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for r in 0..Self::WIDTH {
+            for c in 0..Self::WIDTH {
+                // SAFETY: the caller's promise, for this r and c.
+                unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) };
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! NEON: four lanes, 32 registers. Every 64-bit ARM processor has it.
+
+use std::arch::aarch64::*;
+
+use super::{Simd, Work};
+
+/// Proof that the processor has NEON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    pub(crate) fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(()))
+    }
+}
+
+/// Calls an intrinsic that only computes.
+macro_rules! op {
+    ($call:expr) => {{
+        // SAFETY: a `Neon` value proves that the processor has the instruction; it touches no memory.
+        unsafe { $call }
+    }};
+}
+
+impl Simd for Neon {
+    type V = float32x4_t;
+    const WIDTH: usize = 4;
+    /// 24 accumulators.
+    const TILE_ROWS: usize = 12;
+
+    #[inline(always)]
+    fn vectorize<W: Work>(self, work: W) -> W::Output {
+        #[target_feature(enable = "neon")]
+        fn inside<W: Work>(simd: Neon, work: W) -> W::Output {
+            work.run(simd)
+        }
+        op!(inside(self, work))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> float32x4_t {
+        // SAFETY: the caller vouches for 4 readable floats.
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: float32x4_t) {
+        // SAFETY: the caller vouches for 4 writable floats.
+        unsafe { vst1q_f32(to, v) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        op!(vdupq_n_f32(x))
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vaddq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vsubq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vmulq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vdivq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        op!(vfmaq_f32(c, a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vmaxq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        op!(vminq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: float32x4_t) -> float32x4_t {
+        op!(vabsq_f32(a))
+    }
+
+    #[inline(always)]
+    fn with_sign(self, size: float32x4_t, sign: float32x4_t) -> float32x4_t {
+        op!(vbslq_f32(vdupq_n_u32(1 << 31), sign, size))
+    }
+
+    #[inline(always)]
+    fn if_less(self, a: float32x4_t, b: float32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
+        op!(vbslq_f32(vcltq_f32(a, b), yes, no))
+    }
+
+    #[inline(always)]
+    fn round(self, a: float32x4_t) -> float32x4_t {
+        op!(vrndnq_f32(a))
+    }
+
+    /// In two steps, as 2ⁿ itself may be no normal number where the result is one.
+    #[inline(always)]
+    fn scale(self, a: float32x4_t, n: float32x4_t) -> float32x4_t {
+        op!({
+            let n = vcvtnq_s32_f32(n);
+            let half = vshrq_n_s32::<1>(n);
+            let bias = vdupq_n_s32(127);
+            let first = vshlq_n_s32::<23>(vaddq_s32(half, bias));
+            let second = vshlq_n_s32::<23>(vaddq_s32(vsubq_s32(n, half), bias));
+            vmulq_f32(vmulq_f32(a, vreinterpretq_f32_s32(first)), vreinterpretq_f32_s32(second))
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, v: float32x4_t) -> f32 {
+        op!(vaddvq_f32(v))
+    }
+
+    #[inline(always)]
+    fn largest(self, v: float32x4_t) -> f32 {
+        op!(vmaxvq_f32(v))
+    }
+}

@@ -1,0 +1,86 @@
+//! Who does the work: the caller's threads, through one small trait.
+
+use std::marker::PhantomData;
+
+/// Runs tasks, possibly on several threads. The engine implements it with its own threads; [`Solo`] needs none.
+pub trait Team: Sync {
+    /// How many tasks can run at the same time; at least 1. Only a hint for how finely to split.
+    fn threads(&self) -> usize;
+
+    /// Calls `task` once with each of `0..tasks`, in any order and on any thread, and returns when all calls have returned.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
+}
+
+/// Runs every task on the calling thread, in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Solo;
+
+impl Team for Solo {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(task);
+    }
+}
+
+/// Runs `tasks` tasks; a single one needs no other thread.
+pub(crate) fn run(team: &dyn Team, tasks: usize, task: impl Fn(usize) + Sync) {
+    match tasks {
+        0 => {}
+        1 => task(0),
+        _ => team.run(tasks, &task),
+    }
+}
+
+/// The `part`-th of `parts` nearly equal, contiguous pieces of `0..len`.
+#[inline(always)]
+pub(crate) fn piece(len: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
+    let (each, rest) = (len / parts, len % parts);
+    let start = part * each + part.min(rest);
+    start..start + each + usize::from(part < rest)
+}
+
+/// How many pieces to cut `rows` equal rows of work into: a few for each thread, so that a thread that was held up does
+/// not hold up the others, and none smaller than `least` rows.
+pub(crate) fn row_pieces(team: &dyn Team, rows: usize, least: usize) -> usize {
+    match team.threads() {
+        0 | 1 => usize::from(rows > 0),
+        threads => rows.div_ceil(least).min(4 * threads),
+    }
+}
+
+/// A mutable slice that several tasks write to, each its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: as sendable as the `&mut [f32]` that it stands for; who uses it from several threads promises disjoint parts.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: see above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+        Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The address of element `at`, which may be one past the end.
+    #[inline(always)]
+    pub(crate) fn at(self, at: usize) -> *mut f32 {
+        debug_assert!(at <= self.len);
+        self.start.wrapping_add(at)
+    }
+
+    /// # Safety
+    /// The range lies inside, and nothing else uses that part of the slice while the result lives.
+    pub(crate) unsafe fn part(self, range: std::ops::Range<usize>) -> &'a mut [f32] {
+        debug_assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: inside the slice, and nobody else's for now: both the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(range.start), range.len()) }
+    }
+}
