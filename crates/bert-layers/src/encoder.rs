@@ -16,7 +16,7 @@ use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
 /// More threads than any machine has cores: beyond it a number is a mistake.
-const MAX_THREADS: usize = 4096;
+const MAX_THREADS: usize = 1024;
 
 /// How to load a model.
 #[derive(Debug, Clone, Default)]

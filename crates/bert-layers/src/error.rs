@@ -45,7 +45,7 @@ pub enum Error {
         bytes: u64,
     },
     /// The encoder was disposed of.
-    #[error("the encoder was disposed of: load it again")]
+    #[error("this encoder was disposed: load the model again")]
     Disposed,
     /// The caller's [`Cancel`](crate::Cancel) flag was set.
     #[error("the call was cancelled")]

@@ -9,7 +9,7 @@ use crate::backend::{self, Backend};
 use crate::config::ModelConfig;
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Error, Result};
+use crate::{Cancel, Dtype, Result};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 1;
@@ -32,17 +32,7 @@ impl Loaded {
         let device = Device::open(choice, dtype)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
-        let tokenizer = Tokenizer::load(folder, &mut hasher)?;
-        if let Some(tokenizer) = &tokenizer
-            && tokenizer.max_id() as usize >= config.vocab_size()
-        {
-            return Err(Error::ModelInvalid(format!(
-                "{}: the tokenizer has ids up to {}, but the embedding has {} rows (vocab_size): they are not of one model",
-                folder.display(),
-                tokenizer.max_id(),
-                config.vocab_size()
-            )));
-        }
+        let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
         let (backend, summary) = backend::load(&config, folder, &device, dtype, cancel)?;
         hasher.update(summary.hash.as_bytes());
         Ok(Self {

@@ -9,27 +9,51 @@ use super::config::Config;
 use super::{Tokenizer, vocab};
 use crate::{Error, Result};
 
+/// The files that decide what a tokenizer does.
+const FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+
 impl Tokenizer {
     /// Reads `folder/tokenizer.json`, or else `folder/vocab.txt` with `tokenizer_config.json`; none if the folder has neither.
-    /// What was read goes into `hasher`.
+    /// Its ids must be below `vocab_size`. The files go into `hasher`.
     ///
     /// # Errors
-    /// [`Error::ModelInvalid`] for files that are malformed or contradict each other.
-    pub fn load(folder: &Path, hasher: &mut blake3::Hasher) -> Result<Option<Self>> {
+    /// [`Error::ModelInvalid`] for files that are malformed or contradict each other or the model.
+    pub fn load(folder: &Path, vocab_size: usize, hasher: &mut blake3::Hasher) -> Result<Option<Self>> {
         let (json, vocab_txt) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
+        let config = Config::read(folder)?;
         let (path, inner) = if json.is_file() {
-            let inner = from_json(&json, &Config::read(folder)?)?;
+            let inner = from_json(&json, &config)?;
             (json, inner)
         } else if vocab_txt.is_file() {
-            let inner = vocab::load(folder, &Config::read(folder)?)?;
-            (vocab_txt, inner)
+            (vocab_txt, vocab::load(folder, &config)?)
         } else {
             return Ok(None);
         };
-        let tokenizer = Tokenizer::new(inner).map_err(|reason| Error::invalid_file(&path, reason))?;
-        let text = tokenizer.inner.to_string(false).map_err(|e| Error::invalid_file(&path, e))?;
-        hasher.update(text.as_bytes());
+        let invalid = |reason: String| Error::invalid_file(&path, reason);
+        let highest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if highest as usize >= vocab_size {
+            return Err(invalid(format!(
+                "has ids up to {highest}, but the embedding has {vocab_size} rows (vocab_size): tokenizer and weights are not of one model"
+            )));
+        }
+        let tokenizer = Tokenizer::new(inner).map_err(invalid)?;
+        tokenizer.try_out().map_err(invalid)?;
+        for file in FILES {
+            if let Ok(bytes) = std::fs::read(folder.join(file)) {
+                hasher.update(format!("{file} {}", bytes.len()).as_bytes()).update(&bytes);
+            }
+        }
         Ok(Some(tokenizer))
+    }
+
+    /// A post-processor that names tokens the vocabulary lacks shows only when it is used: the library panics then.
+    fn try_out(&self) -> std::result::Result<(), String> {
+        let encode = || self.inner.encode("a", true).and_then(|_| self.inner.encode(("a", "a"), true));
+        match catch_unwind(AssertUnwindSafe(encode)) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(format!("cannot encode a text: {e}")),
+            Err(_) => Err("cannot encode a text: its post-processor contradicts its vocabulary".into()),
+        }
     }
 }
 

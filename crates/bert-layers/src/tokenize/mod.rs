@@ -52,11 +52,6 @@ impl Tokenizer {
         Ok(Self { inner, unknown: id })
     }
 
-    /// The highest id that this tokenizer can give.
-    pub fn max_id(&self) -> u32 {
-        self.inner.get_vocab(true).into_values().max().unwrap_or(0)
-    }
-
     /// What the vocabulary calls an id.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)

@@ -1,0 +1,302 @@
+/// <reference lib="esnext.disposable" />
+
+/**
+ * BERT encoders inside Node that give every layer's hidden state.
+ *
+ * ```ts
+ * import { Encoder } from 'bert-layers'
+ *
+ * await using bert = await Encoder.fromPretrained()
+ * const states = await bert.encode(['你好，世界！', 'Hello, world!'])
+ * states.get(-1, 0) // Float32Array, [tokens of text 0 × hidden] of the last layer: a view, not a copy
+ * ```
+ *
+ * @packageDocumentation
+ */
+
+/**
+ * A loaded model.
+ *
+ * It may be used by any number of calls at a time. All work runs outside the event loop. Loading the same model twice in a
+ * process, worker threads included, shares its weights.
+ */
+export declare class Encoder implements AsyncDisposable {
+  private constructor()
+
+  /**
+   * Loads a model.
+   *
+   * @param model A folder in Hugging Face layout (config.json, safetensors, tokenizer.json or vocab.txt), or a name, which
+   *   is looked up as a folder, in the Hugging Face cache (`HF_HUB_CACHE`, `HF_HOME`) and among the installed packages
+   *   (`NAME` and `@bert-layers/NAME`). Without it: all-MiniLM-L6-v2, which comes with this package.
+   * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED, ERR_DEVICE_UNAVAILABLE,
+   *   ERR_INVALID_INPUT (an option), ERR_OUT_OF_MEMORY.
+   * @example
+   * const bert = await Encoder.fromPretrained('./models/bert-base-uncased', { device: 'cpu', dtype: 'float32' })
+   */
+  static fromPretrained(model?: string, options?: FromPretrainedOptions): Promise<Encoder>
+
+  /** What the model is. */
+  readonly config: EncoderConfig
+
+  /** Where it runs: what 'auto' became. */
+  readonly device: string
+
+  /** The type that its arithmetic uses. Hidden states are float32 whatever it is. */
+  readonly dtype: Dtype
+
+  /** A hash of weights, tokenizer, dtype and the version of our arithmetic: equal fingerprints give equal numbers. */
+  readonly fingerprint: string
+
+  /**
+   * Runs the model and gives the hidden states of the layers asked for.
+   *
+   * Texts are never padded: on the CPU a text's numbers are the same, bit by bit, whatever shares its batch, whichever layers
+   * are asked for and however many threads run.
+   *
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_TOO_MANY_TOKENS, ERR_OUT_OF_MEMORY, ERR_DISPOSED; an aborted call
+   *   rejects with `signal.reason`.
+   * @example
+   * const states = await bert.encode([{ text: 'How old are you?', pair: 'What is your age?' }], { layers: [0, -1] })
+   */
+  encode(inputs: EncoderInput | readonly EncoderInput[], options?: EncodeOptions): Promise<HiddenStates>
+
+  /**
+   * Tokenizes only: what `encode(…).texts` would hold. One entry an input, for a single input too. There is no limit on the
+   * number of tokens here.
+   *
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_DISPOSED.
+   */
+  tokenize(inputs: EncoderInput | readonly EncoderInput[], options?: TokenizeOptions): Promise<TokenizedText[]>
+
+  /**
+   * The number of tokens of an input, special tokens included unless `addSpecialTokens` is false.
+   *
+   * @throws {@link BertLayersError} as {@link Encoder.tokenize}.
+   */
+  countTokens(input: EncoderInput, options?: TokenizeOptions): Promise<number>
+  /** The number of tokens of each input. */
+  countTokens(inputs: readonly EncoderInput[], options?: TokenizeOptions): Promise<number[]>
+
+  /**
+   * Turns ids back into text, as the model's tokenizer does.
+   *
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT (not ids, or a model without tokenizer), ERR_DISPOSED.
+   */
+  decode(ids: NumberArray, options?: DecodeOptions): string
+
+  /**
+   * Frees the weights, once the calls in flight are done; the promise resolves then. Later calls reject with ERR_DISPOSED.
+   * Hidden states that were given stay valid. Calling it again changes nothing.
+   */
+  dispose(): Promise<void>
+
+  /** `await using` disposes at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Options of {@link Encoder.fromPretrained}. An option that does not exist is an error. */
+export interface FromPretrainedOptions {
+  /** 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. */
+  device?: Device | undefined
+  /** Default 'float32'. 'float16' is for GPUs. */
+  dtype?: Dtype | DtypeAlias | undefined
+  /** Branch, tag or commit of a model in the Hugging Face cache. Default 'main'. */
+  revision?: string | undefined
+  /** The Hugging Face cache to look in. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
+  cacheDir?: string | undefined
+  /** Never download. This version loads local files only, whatever is given here. */
+  localFilesOnly?: boolean | undefined
+  /** Threads for this model's arithmetic, 1 to 1024. Default: one a core. The numbers do not depend on it. */
+  threads?: number | undefined
+  /** Aborts loading: the promise rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined
+}
+
+/** Where a model runs. */
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'metal'
+
+/** The type that a model's arithmetic uses. */
+export type Dtype = 'float32' | 'bfloat16' | 'float16' | 'int8'
+
+/** The names transformers.js has for the same. */
+export type DtypeAlias = 'fp32' | 'bf16' | 'fp16' | 'q8'
+
+/** What a loaded model is. */
+export interface EncoderConfig {
+  /** The family, `model_type` of config.json, such as 'bert'. */
+  readonly modelType: string
+  /** The number of blocks; hidden states are numbered 0 (embedding output) to `numLayers`. */
+  readonly numLayers: number
+  /** The length of one token's hidden state. */
+  readonly hiddenSize: number
+  /** Attention heads of a block. */
+  readonly numHeads: number
+  /** Rows of the word embedding: ids are below it. */
+  readonly vocabSize: number
+  /** The longest input in tokens, special tokens included. */
+  readonly maxTokens: number
+}
+
+/** One input: a text, two texts that the model sees as a pair, words that are split already, or token ids. */
+export type EncoderInput = string | TextInput | WordsInput | IdsInput
+
+/** A text, or a pair of texts: `[CLS] text [SEP] pair [SEP]`. */
+export interface TextInput {
+  text: string
+  pair?: string | undefined
+}
+
+/** Words that are split already: tokens never cross words, and `wordIds` count these words. */
+export interface WordsInput {
+  words: readonly string[]
+}
+
+/** Tokenized already, and used as it is: no special tokens are added. */
+export interface IdsInput {
+  /** Token ids, at least one. */
+  ids: NumberArray
+  /** Token type ids, as many as ids. Default: all 0. */
+  typeIds?: NumberArray | undefined
+  /** 1 or true for a token, 0 or false for padding, which keeps its position and its row and is never attended to. Default: all 1. */
+  attentionMask?: NumberArray | readonly boolean[] | undefined
+}
+
+/** Whole numbers, in an array or a typed array (not of bigint). It is copied before the call returns. */
+export type NumberArray =
+  | readonly number[]
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+
+/** Options of {@link Encoder.encode}. An option that does not exist is an error. */
+export interface EncodeOptions extends TokenizeOptions {
+  /**
+   * The layers to keep, in the order given: 'all' (the default), a number or several, each once. Negative ones count from the
+   * end: -1 is the last block's output. The model stops after the deepest layer that was asked for.
+   */
+  layers?: 'all' | number | readonly number[] | undefined
+  /** What happens to an input with more tokens than the model takes. 'error' (the default): ERR_TOO_MANY_TOKENS. */
+  overflow?: 'error' | undefined
+  /** Whether to compute {@link HiddenStates.poolerOutput}; ERR_INVALID_INPUT if the model has no pooler. Default false. */
+  pooler?: boolean | undefined
+}
+
+/** Options of {@link Encoder.tokenize} and {@link Encoder.countTokens}. */
+export interface TokenizeOptions {
+  /** Whether to add the model's special tokens, such as [CLS] and [SEP]. Default true. */
+  addSpecialTokens?: boolean | undefined
+  /** Aborts the call: it rejects with `signal.reason`, and the work stops. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of {@link Encoder.decode}. */
+export interface DecodeOptions {
+  /** Whether to leave the special tokens out. Default false. */
+  skipSpecialTokens?: boolean | undefined
+}
+
+/**
+ * Hidden states of a batch: one block of numbers and views of it.
+ *
+ * `layer`, `get` and `token` copy nothing: writing to a view writes to `data`, and a view that is kept keeps the whole block.
+ * Use `.slice()` for a copy of its own, also before structuredClone or postMessage, which would clone the whole block.
+ * A layer, text or token that is not there is ERR_INVALID_INPUT.
+ */
+export interface HiddenStates {
+  /** Everything, [layer][token of all texts][hidden], float32. */
+  readonly data: Float32Array
+  /** The layers kept, in `data`'s order, numbered as Hugging Face does: 0 is the embedding output, k is block k's output. */
+  readonly layers: readonly number[]
+  /** The inputs as the model saw them. */
+  readonly texts: readonly TokenizedText[]
+  /** The length of one token's hidden state. */
+  readonly hiddenSize: number
+  /** [text][hidden]: the model's pooler over each text's first token, if `pooler` was true. */
+  readonly poolerOutput: Float32Array | undefined
+
+  /** A layer, [token of all texts][hidden]. Negative layers count from the model's end: -1 is its last, if it was kept. */
+  layer(layer: number): Float32Array
+  /** A text's tokens in a layer, [token][hidden]. */
+  get(layer: number, text: number): Float32Array
+  /** One token of a text in a layer, [hidden]. */
+  token(layer: number, text: number, token: number): Float32Array
+  /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts. */
+  padded(layer: number): PaddedStates
+}
+
+/** What {@link HiddenStates.padded} gives. */
+export interface PaddedStates {
+  /** [text][position][hidden]. */
+  data: Float32Array
+  /** [texts, tokens of the longest text, hidden size]. */
+  shape: [texts: number, longest: number, hidden: number]
+}
+
+/** One input as the model saw it: a row a token. */
+export interface TokenizedText {
+  /** The text as given; undefined for words and ids. */
+  readonly text: string | undefined
+  /** The second text of a pair. */
+  readonly pair: string | undefined
+  /** What the vocabulary calls the tokens; empty without a tokenizer. */
+  readonly tokens: string[]
+  /** Token ids. */
+  readonly ids: number[]
+  /** Token type ids: 1 for the second text of a pair. */
+  readonly typeIds: number[]
+  /**
+   * Start and end of each token in UTF-16 code units: `text.slice(start, end)` is its source; [0, 0] for special tokens. For a
+   * pair `sequenceIds` says of which text, for words it is within the word. Empty without a tokenizer.
+   */
+  readonly offsets: [start: number, end: number][]
+  /** The word of each token, counted from 0 in each text; null for special tokens. */
+  readonly wordIds: (number | null)[]
+  /** 0 for the text, 1 for the pair, null for special tokens. */
+  readonly sequenceIds: (number | null)[]
+  /** 1 for special tokens, else 0. */
+  readonly specialTokensMask: number[]
+  /** Positions of the tokens that stand for something the vocabulary does not have. */
+  readonly unknownTokens: number[]
+  /** All of it as a plain object. */
+  toJSON(): Omit<TokenizedText, 'toJSON'>
+}
+
+/** What went wrong, for programs. */
+export type ErrorCode =
+  /** No such model; the message lists where it was looked for. */
+  | 'ERR_MODEL_NOT_FOUND'
+  /** The model's files are damaged or contradict each other. */
+  | 'ERR_MODEL_INVALID'
+  /** A good model, of a family or with a feature that is not supported. */
+  | 'ERR_MODEL_UNSUPPORTED'
+  /** An argument or an option. */
+  | 'ERR_INVALID_INPUT'
+  /** An input has more tokens than the model takes. */
+  | 'ERR_TOO_MANY_TOKENS'
+  /** A device that is not there, or that cannot do what was asked. */
+  | 'ERR_DEVICE_UNAVAILABLE'
+  /** The message says how many bytes were asked for. */
+  | 'ERR_OUT_OF_MEMORY'
+  /** Too many calls at a time. */
+  | 'ERR_BUSY'
+  /** A model could not be downloaded. */
+  | 'ERR_DOWNLOAD'
+  /** The encoder was disposed. */
+  | 'ERR_DISPOSED'
+  /** A defect in this package, or its native part is missing. */
+  | 'ERR_INTERNAL'
+
+/** What every call rejects with; except for an aborted one, which rejects with `signal.reason`. */
+export declare class BertLayersError extends Error {
+  /** A message says what was wrong and what to do. */
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions)
+  readonly name: 'BertLayersError'
+  /** Stable: programs may rely on it. */
+  readonly code: ErrorCode
+  /** True for errors of another copy of this package in the process too, as when it is both imported and required. */
+  static [Symbol.hasInstance](value: unknown): boolean
+}

@@ -1,0 +1,197 @@
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { buffer, text } from 'node:stream/consumers'
+import { Encoder } from 'bert-layers'
+import { describe, expect, test } from 'vitest'
+import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
+import { ended, runNode } from './support/process.ts'
+import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
+
+interface JsonOutput {
+  model: Record<string, unknown>
+  layers: number[]
+  texts: { text: string; tokens: string[]; ids: number[]; offsets: [number, number][] }[]
+  hiddenStates: number[][][][]
+}
+
+async function encode(args: string[], input?: string | Uint8Array): Promise<string> {
+  const { code, stdout, stderr } = await runNode([CLI, 'encode', ...args], { input })
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  return stdout
+}
+
+describe('text', () => {
+  test('shows the model, the tokens with the unknown ones marked, and every layer', async () => {
+    const lines = (await encode(['你好，世界！'])).split('\n')
+    expect(lines[0]).toMatch(/all-minilm-l6-v2: bert, 6 layers, hidden size 384, on cpu in float32/)
+    expect(lines).toContain('text 0: 你好，世界！')
+    expect(lines).toContain('  8 tokens: [CLS] [UNK](你) [UNK](好) ， 世 [UNK](界) ！ [SEP]')
+    expect(
+      lines.filter(line => /3 of 6 pieces are unknown.*for Chinese.*bert-base-multilingual-cased/.test(line)),
+    ).toHaveLength(1)
+    expect(lines.filter(line => line.startsWith('layer '))).toEqual([
+      'layer 0, embedding output',
+      ...[1, 2, 3, 4, 5, 6].map(layer => `layer ${layer}`),
+    ])
+    expect(lines.filter(line => line === '  text 0 [8, 384]')).toHaveLength(7)
+  })
+
+  test('the numbers are those of the encoder', async () => {
+    const lines = (await encode(['Hello', '--layers', '-1'])).split('\n')
+    await using bert = await Encoder.fromPretrained()
+    const states = await bert.encode('Hello', { layers: -1 })
+    const row = lines[lines.indexOf('  text 0 [3, 384]') + 2]!.trim().split(/\s+/)
+    const expected = [0, 1, 2, 381, 382, 383].map(column => states.token(6, 0, 1)[column]!.toFixed(4))
+    expect(row).toEqual([...expected.slice(0, 3), '…', ...expected.slice(3), 'hello'])
+  })
+
+  test('has no hint for a text that is known', async () => {
+    expect(await encode(['Hello, world!'])).not.toMatch(/unknown/)
+  })
+
+  test('control characters do not reach the terminal', async () => {
+    const output = await encode(['a\u001b[31m\u0007b', '--layers', '0'])
+    expect(output).toContain('text 0: a\\x1b[31m\\x07b')
+    expect(output.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
+  })
+})
+
+describe('json', () => {
+  test('gives every number back exactly', async () => {
+    const output = JSON.parse(
+      await encode(['Hello', 'a river 😀', '--format', 'json', '--layers', '0,-1']),
+    ) as JsonOutput
+    await using bert = await Encoder.fromPretrained()
+    const states = await bert.encode(['Hello', 'a river 😀'], { layers: [0, -1] })
+    expect(output.model).toMatchObject({
+      modelType: 'bert',
+      numLayers: 6,
+      hiddenSize: 384,
+      device: 'cpu',
+      dtype: 'float32',
+    })
+    expect(output.layers).toEqual([0, 6])
+    expect(output.texts).toEqual(states.texts.map(({ text, tokens, ids, offsets }) => ({ text, tokens, ids, offsets })))
+    expect(output.hiddenStates.map(texts => texts.map(tokens => tokens.length))).toEqual([
+      states.texts.map(text => text.ids.length),
+      states.texts.map(text => text.ids.length),
+    ])
+    expect(Float32Array.from(output.hiddenStates.flat(3))).toEqual(states.data)
+  })
+})
+
+describe('npy and safetensors', () => {
+  test('npy is a NumPy array [layer, token, hidden]', async () => {
+    const file = join(temporaryFolder(), 'states.npy')
+    expect(await encode(['Hello', 'a river', '--format', 'npy', '--out', file])).toBe('')
+    const bytes = readFileSync(file)
+    expect(bytes.subarray(0, 8)).toEqual(Buffer.from('\x93NUMPY\x01\x00', 'latin1'))
+    const start = 10 + bytes.readUInt16LE(8)
+    expect(start % 64).toBe(0)
+    expect(bytes.toString('latin1', 10, start)).toMatch(
+      /^\{'descr': '<f4', 'fortran_order': False, 'shape': \(7, 7, 384\), \} *\n$/,
+    )
+    await using bert = await Encoder.fromPretrained()
+    const states = await bert.encode(['Hello', 'a river'])
+    expect(new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer)).toEqual(states.data)
+  })
+
+  test('safetensors has the states, the ids, the starts and the layers', async () => {
+    const file = join(temporaryFolder(), 'states.safetensors')
+    await encode(['Hello', 'a river', '--format', 'safetensors', '--layers=6,0', '--out', file])
+    const found = parseSafetensors(readFileSync(file))
+    await using bert = await Encoder.fromPretrained()
+    const states = await bert.encode(['Hello', 'a river'], { layers: [6, 0] })
+    expect(shape(found, 'hidden_states')).toEqual([2, 7, 384])
+    expect(floats(found, 'hidden_states')).toEqual(states.data)
+    expect(integers(found, 'input_ids')).toEqual(states.texts.flatMap(text => text.ids))
+    expect(integers(found, 'starts')).toEqual([0, 3, 7])
+    expect(integers(found, 'layers')).toEqual([6, 0])
+  })
+
+  test('go to a pipe as bytes', async () => {
+    const child = spawn(process.execPath, [CLI, 'encode', 'Hello', '--format', 'npy'])
+    const [end, output] = await Promise.all([ended(child), buffer(child.stdout)])
+    expect(end).toEqual({ code: 0, signal: null })
+    expect(output.length).toBe(128 + 7 * 3 * 384 * 4)
+  })
+})
+
+describe('standard input', () => {
+  test('is a text a line, an empty line an empty text', async () => {
+    const output = JSON.parse(await encode(['--format', 'json', '--layers', '0'], 'Hello\r\n\n你好\n')) as JsonOutput
+    expect(output.texts.map(({ text }) => text)).toEqual(['Hello', '', '你好'])
+  })
+
+  test('needs no newline at its end', async () => {
+    const output = JSON.parse(await encode(['--format', 'json', '--layers', '0'], 'Hello\nworld')) as JsonOutput
+    expect(output.texts.map(({ text }) => text)).toEqual(['Hello', 'world'])
+  })
+
+  test('that is not UTF-8 is a failure', async () => {
+    const { code, stdout, stderr } = await runNode([CLI, 'encode'], { input: Uint8Array.of(0x61, 0xff, 0x0a) })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*UTF-8/)
+  })
+
+  test('that is empty is wrong usage', async () => {
+    const { code, stderr } = await runNode([CLI, 'encode'])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/no text/)
+  })
+})
+
+describe('exit codes', () => {
+  test.each([
+    [[], /command is missing/],
+    [['embed', 'a'], /'embed'.*encode/],
+    [['encode', 'a', '--layer', '1'], /--layer\b.*--layers/],
+    [['encode', 'a', '--layers', '1,x'], /--layers.*'x'/],
+    [['encode', 'a', '--layers', ''], /--layers/],
+    [['encode', 'a', '--format', 'csv'], /--format.*safetensors.*'csv'/],
+    [['encode', 'a', '--dtype', 'float64'], /--dtype.*"float64"/],
+    [['encode', 'a', '--device', 'gpu'], /--device.*"gpu"/],
+    [['encode', 'a', '--threads', 'many'], /--threads.*"many"/],
+    [['encode', 'a', '--threads', '0'], /--threads.*0/],
+    [['encode', 'a', '--out'], /--out/],
+  ])('2 for wrong usage: %j', async (args, message) => {
+    const { code, stdout, stderr } = await runNode([CLI, ...args])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(message)
+    expect(stderr).toMatch(/bert-layers --help/)
+  })
+
+  test.each([
+    [['--model', './no/such/folder'], /^ERR_MODEL_NOT_FOUND: .*no\/such\/folder/],
+    [['--layers', '7'], /^ERR_INVALID_INPUT: .*7/],
+    [['--model', goldenFolder('bert')], /^ERR_INVALID_INPUT: .*tokenizer/],
+    [['--out', './no/such/folder/file'], /^ENOENT: .*no\/such\/folder\/file/],
+  ])('1 for a failure, which begins with its code: %j', async (args, message) => {
+    const { code, stdout, stderr } = await runNode([CLI, 'encode', 'a', ...args])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toMatch(message)
+    expect(stderr.trim().split('\n').length).toBeLessThan(12)
+  })
+
+  test('0 for help and version', async () => {
+    const help = await runNode([CLI, '--help'])
+    expect(help).toMatchObject({ code: 0, stderr: '' })
+    expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    expect(await runNode([CLI, '--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  test('a text that begins with a dash goes behind --', async () => {
+    const output = JSON.parse(await encode(['--format', 'json', '--layers', '0', '--', '--layers', '-1'])) as JsonOutput
+    expect(output.texts.map(({ text }) => text)).toEqual(['--layers', '-1'])
+  })
+
+  test('a reader that goes away early is no failure', async () => {
+    const child = spawn(process.execPath, [CLI, 'encode', 'a river bank '.repeat(100), '--format', 'json'])
+    child.stdout.once('data', () => child.stdout.destroy())
+    const [end, errors] = await Promise.all([ended(child), text(child.stderr)])
+    expect({ ...end, errors }).toEqual({ code: 0, signal: null, errors: '' })
+  })
+})

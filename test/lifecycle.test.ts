@@ -1,0 +1,172 @@
+import { cpSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { BertLayersError, Encoder } from 'bert-layers'
+import { describe, expect, test } from 'vitest'
+import type * as Native from '../ts/native.ts'
+import { expectFailure, failureOf } from './support/errors.ts'
+import { goldenFolder, program, ROOT, temporaryFolder } from './support/paths.ts'
+import { runNode } from './support/process.ts'
+import { copyTinyModel, editConfig } from './support/tiny-model.ts'
+
+describe('an encoder', () => {
+  test('says what it is, and cannot be changed', async () => {
+    await using bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    expect(bert.config).toEqual({
+      modelType: 'bert',
+      numLayers: 4,
+      hiddenSize: 48,
+      numHeads: 4,
+      vocabSize: 211,
+      maxTokens: 80,
+    })
+    expect(Object.isFrozen(bert.config)).toBe(true)
+    expect(bert.device).toBe('cpu')
+    expect(bert.dtype).toBe('float32')
+    expect(bert.fingerprint).toMatch(/^\S{16,}$/)
+  })
+
+  test('has the fingerprint of its weights', async () => {
+    await using bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    await using copy = await Encoder.fromPretrained(copyTinyModel(temporaryFolder()))
+    await using other = await Encoder.fromPretrained(goldenFolder('bert-relu'))
+    expect(copy.fingerprint).toBe(bert.fingerprint)
+    expect(other.fingerprint).not.toBe(bert.fingerprint)
+  })
+
+  test('rejects everything after dispose; what it gave stays', async () => {
+    const bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    const states = await bert.encode({ ids: [1, 2] })
+    const copy = states.data.slice()
+    await bert.dispose()
+    await bert.dispose()
+    await bert[Symbol.asyncDispose]()
+    await expectFailure(() => bert.encode({ ids: [1] }), 'ERR_DISPOSED', /fromPretrained/)
+    await expectFailure(() => bert.tokenize({ ids: [1] }), 'ERR_DISPOSED')
+    await expectFailure(() => bert.countTokens({ ids: [1] }), 'ERR_DISPOSED')
+    await expectFailure(() => bert.decode([1]), 'ERR_DISPOSED')
+    expect(states.data).toEqual(copy)
+    expect(bert.config.numLayers).toBe(4)
+  })
+
+  test('finishes what is in flight when it is disposed', async () => {
+    await using other = await Encoder.fromPretrained()
+    const bert = await Encoder.fromPretrained()
+    const inputs = Array.from({ length: 20 }, (_, text) => 'word '.repeat(20 + text))
+    const encoding = bert.encode(inputs)
+    let encoded = false
+    encoding.then(() => {
+      encoded = true
+    })
+    await bert.dispose()
+    await Promise.resolve()
+    expect(encoded).toBe(true)
+    expect((await encoding).data).toEqual((await other.encode(inputs)).data)
+  })
+
+  test('shares its weights with another of the same folder, which outlives it', async () => {
+    const first = await Encoder.fromPretrained(goldenFolder('bert'))
+    const second = await Encoder.fromPretrained(goldenFolder('bert'))
+    const expected = await first.encode({ ids: [1, 2] })
+    await first.dispose()
+    expect((await second.encode({ ids: [1, 2] })).data).toEqual(expected.data)
+    await second.dispose()
+  })
+
+  test('is loaded afresh from a folder whose files have changed', async () => {
+    const folder = copyTinyModel(temporaryFolder())
+    await using before = await Encoder.fromPretrained(folder)
+    for (const file of ['config.json', 'model.safetensors'])
+      cpSync(join(goldenFolder('bert-relu'), file), join(folder, file))
+    await using after = await Encoder.fromPretrained(folder)
+    await using relu = await Encoder.fromPretrained(goldenFolder('bert-relu'))
+    expect(after.fingerprint).toBe(relu.fingerprint)
+    expect(after.fingerprint).not.toBe(before.fingerprint)
+    editConfig(folder, { hidden_act: 'gelu' })
+    await using edited = await Encoder.fromPretrained(folder)
+    expect((await edited.encode({ ids: [5] })).layer(1)).not.toEqual((await relu.encode({ ids: [5] })).layer(1))
+  })
+
+  test('loaded twice, worker threads included, takes the memory of one', async () => {
+    const { stdout, stderr } = await runNode(['--expose-gc', program('shared-weights.mjs')])
+    expect(stderr).toBe('')
+    const { first, second, worker } = JSON.parse(stdout) as Record<'first' | 'second' | 'worker', number>
+    // 22.6 million float32 weights are 90 MB.
+    expect(first).toBeGreaterThan(60)
+    expect(second).toBeLessThan(30)
+    expect(worker).toBeLessThan(60) // a thread's own heap, and no weights
+  })
+})
+
+describe('errors', () => {
+  test('a panic in Rust arrives as an error', async () => {
+    const { native } = (await import(join(ROOT, 'dist/native.js'))) as typeof Native
+    const { error } = await native().panicForTest()
+    expect(error?.code).toBe('ERR_INTERNAL')
+    expect(error?.message).toBeTruthy()
+    await using bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    expect((await bert.encode({ ids: [1] })).data.length).toBe(5 * 48)
+  })
+
+  test('are errors, with a name, a code and a message', async () => {
+    const error = (await failureOf(() => Encoder.fromPretrained('./no/such/folder'))) as BertLayersError
+    expect(error).toBeInstanceOf(Error)
+    expect(String(error)).toMatch(/^BertLayersError: .*no\/such\/folder/)
+    expect(Object.keys(error)).toEqual(['code'])
+  })
+
+  test('instanceof holds between the ESM and the CommonJS copy, and only for these errors', () => {
+    const cjs = createRequire(import.meta.url)('../dist/index.cjs') as { BertLayersError: typeof BertLayersError }
+    expect(cjs.BertLayersError).not.toBe(BertLayersError)
+    expect(new cjs.BertLayersError('ERR_BUSY', '')).toBeInstanceOf(BertLayersError)
+    expect(new BertLayersError('ERR_BUSY', '')).toBeInstanceOf(cjs.BertLayersError)
+    class Special extends BertLayersError {}
+    expect(new Special('ERR_BUSY', '')).toBeInstanceOf(BertLayersError)
+    expect(new BertLayersError('ERR_BUSY', '')).not.toBeInstanceOf(Special)
+    expect(new Special('ERR_BUSY', '')).toBeInstanceOf(Special)
+    for (const other of [new Error('ERR_BUSY'), { code: 'ERR_BUSY' }, null, undefined, 'ERR_BUSY']) {
+      expect(other instanceof BertLayersError).toBe(false)
+    }
+  })
+})
+
+describe('a native module or a model that is missing', () => {
+  const load = (folder: string) =>
+    `import { Encoder } from ${JSON.stringify(join(folder, 'dist/index.js'))}
+     const failure = await Encoder.fromPretrained().catch(error => error)
+     console.log(failure.code + ' ' + failure.message)`
+
+  test('BERT_LAYERS_NATIVE names a file that is not there', async () => {
+    const env = { BERT_LAYERS_NATIVE: '/no/such/file.node' }
+    const { stdout } = await runNode(['--input-type=module', '-e', load(ROOT)], { env })
+    expect(stdout).toMatch(/^ERR_INTERNAL .*\/no\/such\/file\.node: .*unset it/s)
+  })
+
+  test('the package has no binary for this platform', async () => {
+    const folder = copyPackage()
+    const { stdout } = await runNode(['--input-type=module', '-e', load(folder)])
+    const platform = `${process.platform}-${process.arch}`
+    expect(stdout).toMatch(
+      new RegExp(`^ERR_INTERNAL .*native/bert-layers\\.${platform}.*@bert-layers/${platform}.*npm install`, 's'),
+    )
+  })
+
+  test('the default model is not installed', async () => {
+    const folder = copyPackage()
+    cpSync(join(ROOT, 'native'), join(folder, 'native'), { recursive: true })
+    const { stdout } = await runNode([
+      '--input-type=module',
+      '-e',
+      `process.chdir(${JSON.stringify(folder)});${load(folder)}`,
+    ])
+    expect(stdout).toMatch(/^ERR_MODEL_NOT_FOUND .*npm install @bert-layers\/all-minilm-l6-v2/)
+  })
+
+  /** The package alone: no native module, no node_modules above it. */
+  function copyPackage(): string {
+    const folder = temporaryFolder()
+    cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
+    cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
+    return folder
+  }
+})

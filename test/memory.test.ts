@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest'
+import { program } from './support/paths.ts'
+import { runNode } from './support/process.ts'
+import { count } from './support/verify.ts'
+
+test('a loop that awaits does not grow', { timeout: 600_000 }, async () => {
+  const { stdout, stderr } = await runNode(['--expose-gc', program('encode-in-a-loop.mjs'), String(count(100, 1000))])
+  expect(stderr).toBe('')
+  const { grown, peak, given } = JSON.parse(stdout) as Record<'grown' | 'peak' | 'given', number>
+  expect(given).toBeGreaterThan(300)
+  expect(grown).toBeLessThan(50)
+  // Results are let go of on the way, not only at the end.
+  expect(peak).toBeLessThan(250)
+})

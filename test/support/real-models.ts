@@ -1,0 +1,15 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Where real models are, in Hugging Face layout, and what Transformers gives for them. Neither comes with the repository. */
+export const MODELS = process.env.BERT_MODELS ?? join(homedir(), '.cache/bert-models')
+export const GOLDENS =
+  process.env.BERT_GOLDENS ?? fileURLToPath(new URL('../../../shared/goldens/real', import.meta.url))
+
+export const REAL_MODELS = [
+  'all-minilm-l6-v2',
+  'bert-base-uncased',
+  'bert-base-multilingual-cased',
+  'bge-small-zh-v1.5',
+]

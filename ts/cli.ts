@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
+import { encodeCommand } from './cli/encode.ts'
+import { HELP } from './cli/help.ts'
+import { writeAll } from './cli/output.ts'
+import { version } from './cli/version.ts'
+import { BertLayersError } from './errors.ts'
+
+/** Exit codes: 0, 1 for a failure, 2 for wrong usage. Results go to standard output, everything else to standard error. */
+async function main(): Promise<number> {
+  try {
+    const command = readCommand(process.argv.slice(2))
+    if (command.name === 'encode') await encodeCommand(command)
+    else await writeAll([command.name === 'help' ? HELP : `${version()}\n`], undefined)
+    return 0
+  } catch (error) {
+    if (error instanceof UsageError) {
+      process.stderr.write(`bert-layers: ${error.message}\n${USAGE_HINT}\n`)
+      return 2
+    }
+    process.stderr.write(`${describeFailure(error)}\n`)
+    return 1
+  }
+}
+
+function describeFailure(error: unknown): string {
+  if (error instanceof BertLayersError) return `${error.code}: ${error.message}`
+  const { code } = error as NodeJS.ErrnoException
+  if (error instanceof Error && code !== undefined) return `${code}: ${error.message.replace(`${code}: `, '')}`
+  return `ERR_INTERNAL: ${error instanceof Error ? error.stack : String(error)}`
+}
+
+// A reader that has seen enough, such as head, is no failure.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+}
+
+process.exitCode = await main()

@@ -1,0 +1,64 @@
+import { buffer } from 'node:stream/consumers'
+import type { HiddenStates } from '../../index.d.ts'
+import { Encoder } from '../encoder.ts'
+import { BertLayersError } from '../errors.ts'
+import { DEFAULT_MODEL } from '../packages.ts'
+import { type EncodeCommand, type Format, UsageError } from './arguments.ts'
+import { jsonChunks } from './json.ts'
+import { npyChunks } from './npy.ts'
+import { type Chunk, writeAll } from './output.ts'
+import { safetensorsChunks } from './safetensors.ts'
+import { textChunks } from './text.ts'
+
+/** The model behind the numbers, as outputs name it. */
+export interface ModelSummary {
+  name: string
+  modelType: string
+  numLayers: number
+  hiddenSize: number
+  device: string
+  dtype: string
+}
+
+const FORMATTERS: Record<Format, (states: HiddenStates, model: ModelSummary) => Iterable<Chunk>> = {
+  text: textChunks,
+  json: jsonChunks,
+  npy: npyChunks,
+  safetensors: safetensorsChunks,
+}
+
+export async function encodeCommand(command: EncodeCommand): Promise<void> {
+  const { model, layers, dtype, device, threads, format, out } = command
+  if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
+    throw new UsageError(`${format} is not for a terminal: give --out FILE, or redirect the output`)
+  }
+  const texts = command.texts.length > 0 ? command.texts : await readLines()
+  if (texts.length === 0) throw new UsageError('there is no text: give texts as arguments or on standard input')
+  const encoder = await Encoder.fromPretrained(model, { dtype, device, threads })
+  try {
+    const states = await encoder.encode(texts, { layers })
+    const { modelType, numLayers, hiddenSize } = encoder.config
+    const name = model ?? DEFAULT_MODEL
+    const summary = { name, modelType, numLayers, hiddenSize, device: encoder.device, dtype: encoder.dtype }
+    await writeAll(FORMATTERS[format](states, summary), out)
+  } finally {
+    await encoder.dispose()
+  }
+}
+
+/** The lines of standard input; an empty line is an empty text, so that texts and lines stay in step. */
+async function readLines(): Promise<string[]> {
+  if (process.stdin.isTTY) process.stderr.write('Reading texts from the terminal, one a line; Ctrl-D ends.\n')
+  const text = decodeUtf8(await buffer(process.stdin))
+  const lines = text.split(/\r?\n/)
+  if (lines.at(-1) === '') lines.pop()
+  return lines
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new BertLayersError('ERR_INVALID_INPUT', 'standard input is not UTF-8: convert it, for example with iconv')
+  }
+}

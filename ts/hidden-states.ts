@@ -1,0 +1,87 @@
+import type { HiddenStates as Contract, PaddedStates, TokenizedText } from '../index.d.ts'
+import type { NativeHiddenStates } from './binding.ts'
+import { invalidInput } from './errors.ts'
+import { describe } from './validate.ts'
+
+/** Views of the one buffer that Rust wrote. */
+export class HiddenStates implements Contract {
+  readonly data: Float32Array
+  readonly layers: readonly number[]
+  readonly texts: readonly TokenizedText[]
+  readonly hiddenSize: number
+  readonly poolerOutput: Float32Array | undefined
+  readonly #numLayers: number
+  /** Where each text's tokens start, and their number at the end. */
+  readonly #starts: Uint32Array
+
+  constructor(states: NativeHiddenStates, texts: readonly TokenizedText[], hiddenSize: number, numLayers: number) {
+    this.data = ofThisRealm(states.data)
+    this.layers = Object.freeze([...states.layers])
+    this.texts = texts
+    this.hiddenSize = hiddenSize
+    this.poolerOutput = states.poolerOutput && ofThisRealm(states.poolerOutput)
+    this.#numLayers = numLayers
+    this.#starts = states.tokens.starts
+  }
+
+  layer(layer: number): Float32Array {
+    return this.#view(layer, 0, this.#totalTokens)
+  }
+
+  get(layer: number, text: number): Float32Array {
+    const [start, end] = this.#bounds(text)
+    return this.#view(layer, start, end)
+  }
+
+  token(layer: number, text: number, token: number): Float32Array {
+    const [start, end] = this.#bounds(text)
+    if (!Number.isInteger(token) || token < 0 || token >= end - start) {
+      throw invalidInput(`text ${text} has tokens 0 to ${end - start - 1}, not ${describe(token)}`)
+    }
+    return this.#view(layer, start + token, start + token + 1)
+  }
+
+  padded(layer: number): PaddedStates {
+    const texts = this.texts.length
+    const longest = this.texts.reduce((most, _, text) => {
+      const [start, end] = this.#bounds(text)
+      return Math.max(most, end - start)
+    }, 0)
+    const data = new Float32Array(texts * longest * this.hiddenSize)
+    for (let text = 0; text < texts; text++) data.set(this.get(layer, text), text * longest * this.hiddenSize)
+    return { data, shape: [texts, longest, this.hiddenSize] }
+  }
+
+  get #totalTokens(): number {
+    return this.#starts[this.#starts.length - 1]!
+  }
+
+  #view(layer: number, fromToken: number, toToken: number): Float32Array {
+    const firstRow = this.#slot(layer) * this.#totalTokens
+    return this.data.subarray((firstRow + fromToken) * this.hiddenSize, (firstRow + toToken) * this.hiddenSize)
+  }
+
+  /** Where in `data` a layer is. */
+  #slot(layer: number): number {
+    const slot = this.layers.indexOf(layer < 0 ? this.#numLayers + 1 + layer : layer)
+    if (slot >= 0) return slot
+    throw invalidInput(
+      `layer ${describe(layer)} was not kept; kept: ${this.layers.join(', ')} (the model has layers 0 to ${this.#numLayers})`,
+    )
+  }
+
+  #bounds(text: number): [start: number, end: number] {
+    if (!Number.isInteger(text) || text < 0 || text >= this.texts.length) {
+      throw invalidInput(`there are texts 0 to ${this.texts.length - 1}, not ${describe(text)}`)
+    }
+    return [this.#starts[text]!, this.#starts[text + 1]!]
+  }
+}
+
+/**
+ * The same memory as an array of the realm that this code runs in. Native code makes arrays of the process's main realm, which
+ * are no `instanceof Float32Array` where a test runner such as Jest loads modules into realms of their own.
+ */
+function ofThisRealm({ buffer, byteOffset, length }: Float32Array): Float32Array {
+  return new Float32Array(buffer, byteOffset, length)
+}

@@ -1,0 +1,2 @@
+export { Encoder } from './encoder.ts'
+export { BertLayersError } from './errors.ts'

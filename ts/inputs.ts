@@ -1,0 +1,101 @@
+import type { IdsInput, TextInput, WordsInput } from '../index.d.ts'
+import type { NativeInput } from './binding.ts'
+import { BertLayersError, invalidInput } from './errors.ts'
+import { checkKeys, checkText, copyIntegers, describe, isArrayLike, isObject } from './validate.ts'
+
+const KINDS = '{ text, pair? }, { words } or { ids, typeIds?, attentionMask? }'
+
+type Key = keyof TextInput | keyof WordsInput | keyof IdsInput
+const KEYS = ['text', 'pair', 'words', 'ids', 'typeIds', 'attentionMask'] as const satisfies readonly Key[]
+
+/** Checks what can be checked without the model, and copies what Rust will read while JavaScript runs on. */
+export function readInputs(inputs: unknown): NativeInput[] {
+  if (!Array.isArray(inputs)) return [readInput(inputs, 'text 0')]
+  if (inputs.length === 0) throw invalidInput('the array of inputs is empty: give at least one text')
+  return Array.from(inputs, (input: unknown, index) => readInput(input, `text ${index}`))
+}
+
+function readInput(input: unknown, what: string): NativeInput {
+  if (typeof input === 'string') return { text: checkText(input, what) }
+  if (!isObject(input)) throw invalidInput(`${what} must be a string, ${KINDS}, not ${describe(input)}${advice(input)}`)
+  const fields: { [K in Key]?: unknown } = checkKeys(input, KEYS, `${what}: the field`)
+  const kinds = (['text', 'words', 'ids'] as const).filter(kind => fields[kind] !== undefined)
+  if (kinds.length !== 1) {
+    const found = kinds.length === 0 ? 'none of text, words and ids' : kinds.join(' and ')
+    throw invalidInput(`${what} must be a string, ${KINDS}; it has ${found}`)
+  }
+  const kind = kinds[0]
+  if (kind !== 'text') refuse(fields.pair, `${what}: pair goes with text only`)
+  if (kind !== 'ids')
+    refuse(fields.typeIds ?? fields.attentionMask, `${what}: typeIds and attentionMask go with ids only`)
+  if (kind === 'text') return readText(fields, what)
+  return kind === 'words' ? readWords(fields.words, what) : readIds(fields, what)
+}
+
+function readText({ text, pair }: { text?: unknown; pair?: unknown }, what: string): NativeInput {
+  const first = checkText(text, what)
+  return pair === undefined ? { text: first } : { text: first, pair: checkText(pair, `${what}: pair`) }
+}
+
+function readWords(words: unknown, what: string): NativeInput {
+  if (!Array.isArray(words)) throw invalidInput(`${what}: words must be an array of strings, not ${describe(words)}`)
+  if (words.length === 0) throw invalidInput(`${what}: words is empty: give at least one word`)
+  return { words: Array.from(words, (word: unknown, index) => checkText(word, `${what}: word ${index}`)) }
+}
+
+function readIds(fields: { [K in keyof IdsInput]?: unknown }, what: string): NativeInput {
+  const ids = copyIntegers(fields.ids, `${what}: ids`)
+  if (ids.length === 0) throw invalidInput(`${what}: ids is empty: give at least one id`)
+  const input: NativeInput = { ids }
+  if (fields.typeIds !== undefined) {
+    input.typeIds = copyIntegers(fields.typeIds, `${what}: typeIds`)
+    checkLength(input.typeIds, ids, `${what}: typeIds`)
+  }
+  if (fields.attentionMask !== undefined) {
+    input.attentionMask = copyMask(fields.attentionMask, `${what}: attentionMask`)
+    checkLength(input.attentionMask, ids, `${what}: attentionMask`)
+  }
+  return input
+}
+
+function copyMask(value: unknown, what: string): Uint8Array {
+  if (!isArrayLike(value)) throw invalidInput(`${what} must be an array of 0 and 1, not ${describe(value)}`)
+  return Uint8Array.from(value, (item, index) => {
+    if (item === 0 || item === 1 || typeof item === 'boolean') return Number(item)
+    throw invalidInput(`${what} must hold 0 and 1, or false and true: at position ${index} it has ${describe(item)}`)
+  })
+}
+
+function checkLength(column: ArrayLike<number>, ids: ArrayLike<number>, what: string): void {
+  if (column.length !== ids.length) throw invalidInput(`${what} has ${column.length} entries for ${ids.length} ids`)
+}
+
+function refuse(value: unknown, message: string): void {
+  if (value !== undefined) throw invalidInput(message)
+}
+
+function advice(input: unknown): string {
+  if (typeof input === 'number' || typeof input === 'bigint' || ArrayBuffer.isView(input))
+    return ': token ids go in { ids }'
+  return Array.isArray(input) ? ': a pair goes in { text, pair }, split words in { words }' : ''
+}
+
+/** Ids to be decoded. */
+export function readIdsToDecode(value: unknown): Uint32Array {
+  return copyIntegers(value, 'ids')
+}
+
+/** A model's name as the user gave it. */
+export function readModel(model: unknown): string {
+  if (typeof model !== 'string') {
+    throw invalidInput(
+      `the model must be a string, a folder or a name, not ${describe(model)}; options come second: ` +
+        'fromPretrained(undefined, options) for the default model',
+    )
+  }
+  const name = checkText(model, 'the model')
+  if (name === '' || name.includes('\0')) {
+    throw new BertLayersError('ERR_MODEL_NOT_FOUND', `no model is named ${describe(name)}: give a folder or a name`)
+  }
+  return name
+}

@@ -1,0 +1,144 @@
+import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
+import { invalidInput } from './errors.ts'
+import { checkKeys, checkText, describe, isObject } from './validate.ts'
+
+const DTYPES: Record<string, Dtype> = {
+  float32: 'float32',
+  bfloat16: 'bfloat16',
+  float16: 'float16',
+  int8: 'int8',
+  fp32: 'float32',
+  bf16: 'bfloat16',
+  fp16: 'float16',
+  q8: 'int8',
+}
+
+const DEVICE = /^(auto|cpu|cuda(:(0|[1-9]\d{0,3}))?|metal)$/
+const MAX_THREADS = 1024
+/** What the native side's integers hold; no model has so many layers. */
+const MAX_LAYER = 0x7fff_ffff
+
+/** Each key of an options type once: the compiler says when one is missing or too many. */
+function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
+  return Object.keys(keys)
+}
+
+const LOAD_KEYS = keysOf<FromPretrainedOptions>({
+  device: true,
+  dtype: true,
+  revision: true,
+  cacheDir: true,
+  localFilesOnly: true,
+  threads: true,
+  signal: true,
+})
+const TOKENIZE_KEYS = keysOf<TokenizeOptions>({ addSpecialTokens: true, signal: true })
+const ENCODE_KEYS = keysOf<EncodeOptions>({
+  layers: true,
+  addSpecialTokens: true,
+  overflow: true,
+  pooler: true,
+  signal: true,
+})
+const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
+
+export function readLoadOptions(value: unknown) {
+  const options = readOptions<FromPretrainedOptions>(value, LOAD_KEYS)
+  const { device = 'auto', dtype = 'float32', revision, cacheDir, localFilesOnly, threads, signal } = options
+  checkBoolean(localFilesOnly, 'localFilesOnly', false)
+  return {
+    device: checkDevice(device),
+    dtype: checkDtype(dtype),
+    revision: optionalText(revision, 'revision'),
+    cacheDir: optionalText(cacheDir, 'cacheDir'),
+    threads: checkThreads(threads),
+    signal: checkSignal(signal),
+  }
+}
+
+export function readTokenizeOptions(value: unknown) {
+  const { addSpecialTokens, signal } = readOptions<TokenizeOptions>(value, TOKENIZE_KEYS)
+  return {
+    addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
+    signal: checkSignal(signal),
+  }
+}
+
+export function readEncodeOptions(value: unknown) {
+  const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
+  const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, signal } = options
+  if (overflow !== 'error') throw invalidInput(`option overflow must be 'error', not ${describe(overflow)}`)
+  return {
+    layers: checkLayers(layers),
+    addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
+    pooler: checkBoolean(pooler, 'pooler', false),
+    signal: checkSignal(signal),
+  }
+}
+
+export function readDecodeOptions(value: unknown) {
+  const { skipSpecialTokens } = readOptions<DecodeOptions>(value, DECODE_KEYS)
+  return { skipSpecialTokens: checkBoolean(skipSpecialTokens, 'skipSpecialTokens', false) }
+}
+
+/** The type's own name for a dtype or one of transformers.js' names. */
+export function checkDtype(value: unknown): Dtype {
+  const dtype = typeof value === 'string' && Object.hasOwn(DTYPES, value) ? DTYPES[value] : undefined
+  if (dtype !== undefined) return dtype
+  throw invalidInput(`option dtype must be one of ${Object.keys(DTYPES).join(', ')}, not ${describe(value)}`)
+}
+
+export function checkDevice(value: unknown): Device {
+  if (typeof value === 'string' && DEVICE.test(value)) return value as Device
+  throw invalidInput(`option device must be auto, cpu, cuda, cuda:N or metal, not ${describe(value)}`)
+}
+
+export function checkThreads(value: unknown): number | undefined {
+  if (value === undefined) return undefined
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_THREADS) return value as number
+  throw invalidInput(`option threads must be a whole number from 1 to ${MAX_THREADS}, not ${describe(value)}`)
+}
+
+/** Layers as Rust takes them: undefined for all. Whether the model has them is for Rust to say. */
+function checkLayers(value: unknown): number[] | undefined {
+  if (value === 'all') return undefined
+  const layers: unknown[] | undefined =
+    typeof value === 'number' ? [value] : Array.isArray(value) ? [...value] : undefined
+  if (layers === undefined) {
+    throw invalidInput(`option layers must be 'all', a number or an array of numbers, not ${describe(value)}`)
+  }
+  for (const layer of layers) {
+    if (!Number.isInteger(layer) || Math.abs(layer as number) > MAX_LAYER) {
+      throw invalidInput(`option layers must hold whole numbers of layers, not ${describe(layer)}`)
+    }
+  }
+  return layers as number[]
+}
+
+function readOptions<T>(value: unknown, keys: readonly string[]): { [K in keyof T]?: unknown } {
+  if (value === undefined) return {}
+  if (!isObject(value)) throw invalidInput(`options must be an object, not ${describe(value)}`)
+  return checkKeys(value, keys, 'option') as { [K in keyof T]?: unknown }
+}
+
+function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean {
+  if (value === undefined) return byDefault
+  if (typeof value === 'boolean') return value
+  throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
+}
+
+function optionalText(value: unknown, name: string): string | undefined {
+  if (value === undefined) return undefined
+  const text = checkText(value, `option ${name}`)
+  if (text !== '') return text
+  throw invalidInput(`option ${name} must not be empty`)
+}
+
+/** By its methods, not its class: signals of other realms and of polyfills are as good. */
+function checkSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined
+  if (isObject(value) && 'aborted' in value && 'addEventListener' in value && 'throwIfAborted' in value) {
+    return value as AbortSignal
+  }
+  throw invalidInput(`option signal must be an AbortSignal, not ${describe(value)}`)
+}
