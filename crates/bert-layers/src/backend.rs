@@ -1,11 +1,10 @@
 //! A loaded model on one device: how chunks of a batch meet its threads.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bert_layers_kernels::{Kernels, Solo};
+use bert_layers_kernels::{Crew, Kernels, Solo, Team};
 use candle_core::DType;
-use rayon::prelude::*;
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
@@ -13,7 +12,7 @@ use crate::device::Device;
 use crate::hidden_states::Output;
 use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu};
-use crate::threads::Rayon;
+use crate::threads;
 use crate::weights::Summary;
 use crate::{Cancel, Dtype, Error, Result};
 
@@ -21,9 +20,9 @@ use crate::{Cancel, Dtype, Error, Result};
 /// weights' way into it short.
 const CHUNK_ROWS: usize = 128;
 
-/// Runs a batch into its result, in the rayon pool of the caller.
+/// Runs a batch into its result.
 pub(crate) trait Backend: Send + Sync {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()>;
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, crew: &Arc<Crew>, cancel: &Cancel) -> Result<()>;
     fn has_pooler(&self) -> bool;
     /// The instruction set, or the device's library.
     fn instruction_set(&self) -> &'static str;
@@ -40,7 +39,7 @@ pub(crate) fn load(
     match device {
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-            let ops = Cpu::new(kernels, Arc::new(Rayon));
+            let ops = Cpu::new(kernels, Arc::new(Solo));
             let (model, summary) = model::load(&ops, config, folder, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
@@ -63,12 +62,12 @@ struct OnCpu {
 }
 
 impl Backend for OnCpu {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()> {
-        let threads = rayon::current_num_threads();
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, crew: &Arc<Crew>, cancel: &Cancel) -> Result<()> {
+        let threads = crew.threads();
         if batch.texts() < threads || threads == 1 {
             // Fewer texts than threads: all threads work on each chunk together.
             let runs = batch.split(1, CHUNK_ROWS * threads);
-            let ops = self.ops.with(if threads == 1 { Arc::new(Solo) } else { Arc::new(Rayon) }, cancel);
+            let ops = self.ops.with(crew.clone(), cancel);
             for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
                 self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
             }
@@ -77,11 +76,15 @@ impl Backend for OnCpu {
         // Otherwise a thread carries its chunk through all layers alone, waiting for nobody.
         let runs = batch.split(threads, CHUNK_ROWS);
         let ops = self.ops.with(Arc::new(Solo), cancel);
-        let sinks = out.sinks(batch, &runs);
-        runs.par_iter()
-            .zip(sinks)
-            .with_max_len(1)
-            .try_for_each(|(texts, sink)| self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink))
+        let sinks: Vec<_> = out.sinks(batch, &runs).into_iter().map(|sink| Mutex::new(Some(sink))).collect();
+        threads::map(&**crew, runs.len(), |i| {
+            let sink = sinks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            match sink {
+                Some(sink) => self.model.forward(&ops, &batch.chunk(&runs[i], &batch.ranges(&runs[i])), sink),
+                None => Err(Error::Internal("a chunk was computed twice".into())),
+            }
+        })
+        .map(drop)
     }
 
     fn has_pooler(&self) -> bool {
@@ -99,7 +102,7 @@ struct OnCandle {
 }
 
 impl Backend for OnCandle {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, cancel: &Cancel) -> Result<()> {
+    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, _: &Arc<Crew>, cancel: &Cancel) -> Result<()> {
         let runs = batch.split(1, 64 * CHUNK_ROWS); // the device has its own threads; this bounds its memory
         let ops = self.ops.cancelled_by(cancel);
         for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {

@@ -96,7 +96,7 @@ mod tests {
         fn every_text_is_in_one_run(lengths in prop::collection::vec(1usize..200, 1..60), parts in 1usize..5, rows in 1usize..300) {
             let inputs: Vec<Input> =
                 lengths.iter().map(|&n| Input::Ids { ids: vec![1; n], type_ids: None, attention_mask: None }).collect();
-            let tokens = tokenize(None, &inputs, true, OffsetUnit::Byte).expect("ids need no tokenizer");
+            let tokens = tokenize(&bert_layers_kernels::Solo, None, &inputs, true, OffsetUnit::Byte).expect("ids need no tokenizer");
             let batch = PackedBatch::new(&tokens);
             let runs = batch.split(parts, rows);
             let texts: Vec<usize> = runs.iter().cloned().flatten().collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::ThreadPool;
+use bert_layers_kernels::{Crew, Team};
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
@@ -75,7 +75,7 @@ impl Default for EncodeOptions {
 #[derive(Clone)]
 pub struct Encoder {
     model: Arc<Loaded>,
-    pool: Arc<ThreadPool>,
+    crew: Arc<Crew>,
 }
 
 impl Encoder {
@@ -92,7 +92,7 @@ impl Encoder {
         let folder = locate(model, &options.search)?;
         Ok(Self {
             model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?,
-            pool: threads::pool(threads)?,
+            crew: threads::crew(threads)?,
         })
     }
 
@@ -113,7 +113,7 @@ impl Encoder {
         options.cancel.check()?;
         let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
         let batch = PackedBatch::new(&tokens);
-        self.pool.install(|| self.model.backend.run(&batch, &mut out, &options.cancel))?;
+        self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
         Ok(out.finish(tokens))
     }
 
@@ -125,7 +125,7 @@ impl Encoder {
         if inputs.is_empty() {
             return Err(Error::InvalidInput("there is nothing to encode: give at least one text".into()));
         }
-        self.pool.install(|| tokenize(self.model.tokenizer.as_deref(), inputs, add_special_tokens, offsets))
+        tokenize(&*self.crew, self.model.tokenizer.as_deref(), inputs, add_special_tokens, offsets)
     }
 
     /// Whether the model can take these tokens.
@@ -199,7 +199,7 @@ impl Encoder {
 
     /// How many threads compute.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.crew.threads()
     }
 
     /// The instruction set that the kernels use, such as "avx512".

@@ -1,11 +1,9 @@
-//! The threads that compute: one pool for each number of threads, shared by every encoder of the process.
+//! The threads that compute: one crew for each number of threads, shared by every encoder of the process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bert_layers_kernels::Team;
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use bert_layers_kernels::{Crew, Team};
 
 use crate::{Error, Result};
 
@@ -14,33 +12,31 @@ pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The pool of so many threads. Two encoders that ask for the same number share it, and so do not compete for the cores.
-pub(crate) fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
-    static POOLS: Mutex<Option<HashMap<usize, Arc<ThreadPool>>>> = Mutex::new(None);
-    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    let pools = pools.get_or_insert_default();
-    if let Some(pool) = pools.get(&threads) {
-        return Ok(pool.clone());
+/// The crew of so many threads. Two encoders that ask for the same number share it, and so do not compete for the cores.
+pub(crate) fn crew(threads: usize) -> Result<Arc<Crew>> {
+    static CREWS: Mutex<Option<HashMap<usize, Arc<Crew>>>> = Mutex::new(None);
+    let mut crews = CREWS.lock().unwrap_or_else(PoisonError::into_inner);
+    let crews = crews.get_or_insert_default();
+    if let Some(crew) = crews.get(&threads) {
+        return Ok(crew.clone());
     }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|i| format!("bert-layers-{i}"))
-        .build()
-        .map_err(|e| Error::Internal(format!("cannot start {threads} threads: {e}")))?;
-    let pool = Arc::new(pool);
-    pools.insert(threads, pool.clone());
-    Ok(pool)
+    let crew = Crew::start(threads).map_err(|e| Error::Internal(format!("cannot start {threads} threads: {e}")))?;
+    let crew = Arc::new(crew);
+    crews.insert(threads, crew.clone());
+    Ok(crew)
 }
 
-/// The threads of the rayon pool that the caller runs in.
-pub(crate) struct Rayon;
-
-impl Team for Rayon {
-    fn threads(&self) -> usize {
-        rayon::current_num_threads()
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
-    }
+/// `job` of each of `0..count`, computed by the team, in order; the first error in that order.
+pub(crate) fn map<T: Send + Sync>(
+    team: &dyn Team,
+    count: usize,
+    job: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let done: Vec<OnceLock<Result<T>>> = (0..count).map(|_| OnceLock::new()).collect();
+    team.run(count, &|i| {
+        // Each is set once: an index is run once.
+        let _ = done[i].set(job(i));
+    });
+    let missing = || Err(Error::Internal("a task did not run".into()));
+    done.into_iter().map(|result| result.into_inner().unwrap_or_else(missing)).collect()
 }

@@ -48,6 +48,7 @@
 
 mod activation;
 mod attention;
+mod crew;
 mod embed;
 mod gemm;
 mod isa;
@@ -59,6 +60,7 @@ mod team;
 
 pub use activation::Activation;
 pub use attention::Heads;
+pub use crew::Crew;
 pub use embed::Lookup;
 pub use gemm::{Epilogue, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};

@@ -11,11 +11,11 @@ pub use input::Input;
 pub use offsets::OffsetUnit;
 pub use tokens::Tokens;
 
-use rayon::prelude::*;
+use bert_layers_kernels::Team;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{EncodeInput, Encoding};
 
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 use offsets::OffsetMap;
 
 /// A model's tokenizer. It never truncates and never pads.
@@ -76,21 +76,18 @@ impl Tokenizer {
     }
 }
 
-/// Tokenizes inputs, on as many threads as the rayon pool of the caller has. Without a tokenizer, inputs must be ids.
+/// Tokenizes inputs. Without a tokenizer, inputs must be ids.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] for text without a tokenizer, for an input without a token, and for type ids or masks of another length.
-pub fn tokenize(
+pub(crate) fn tokenize(
+    team: &dyn Team,
     tokenizer: Option<&Tokenizer>,
     inputs: &[Input],
     add_special_tokens: bool,
     unit: OffsetUnit,
 ) -> Result<Tokens> {
-    let parts: Vec<Tokens> = inputs
-        .par_iter()
-        .enumerate()
-        .map(|(text, input)| one(tokenizer, input, text, add_special_tokens, unit))
-        .collect::<Result<_>>()?;
+    let parts = threads::map(team, inputs.len(), |text| one(tokenizer, &inputs[text], text, add_special_tokens, unit))?;
     Ok(Tokens::concatenate(&parts))
 }
 

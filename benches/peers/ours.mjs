@@ -1,0 +1,15 @@
+/** This package as an engine of the race: ours.mjs FOLDER_OF_PEERS DTYPE THREADS */
+import { join } from 'node:path'
+import { Encoder } from 'bert-layers'
+import { ids, serve } from './work.mjs'
+
+const [root, dtype, threads] = process.argv.slice(2)
+try {
+  const bert = await Encoder.fromPretrained(join(root, 'bert-base'), { device: 'cpu', dtype, threads: Number(threads) })
+  await serve(
+    lengths => lengths.map((length, row) => ({ ids: ids(row, length) })),
+    inputs => bert.encode(inputs),
+  )
+} catch (error) {
+  console.log(JSON.stringify({ ready: false, why: error.message }))
+}

@@ -1,0 +1,219 @@
+//! Threads that wait for work at the ready: a [`Team`] that costs about a microsecond a call.
+//!
+//! An encoder that spreads one short text over several threads meets them some hundred times in a few milliseconds. A task
+//! pool, which parks its threads and wakes them by way of the system, would cost as much as the work. These threads spin
+//! for a moment after each call, and sleep only when none follows.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::{any::Any, hint, io};
+
+use crate::Team;
+
+/// How often an idle thread looks for work before it sleeps: some 50 µs, longer than an encoder is busy between two calls.
+const LOOKS: usize = 2_000;
+
+/// `threads - 1` threads and the one that calls [`run`](Team::run). Calls from several threads take turns.
+pub struct Crew {
+    shared: Arc<Shared>,
+    members: Vec<JoinHandle<()>>,
+    turn: Mutex<()>,
+}
+
+/// What the tasks of one call are: a function borrowed from the caller, who waits until nobody uses it any more.
+type Task = *const (dyn Fn(usize) + Sync);
+
+struct Shared {
+    /// The tasks of the call in the high half, the next that nobody has taken in the low half. One word, so that who takes a
+    /// task by adding 1 knows that the call it belongs to is still going on: it ends only after that task.
+    ticket: AtomicU64,
+    /// Valid while tasks of a call are unfinished.
+    task: UnsafeCell<Option<Task>>,
+    /// Tasks that are not finished.
+    unfinished: AtomicUsize,
+    /// The first panic of a task.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Who sleeps.
+    sleeping: Vec<AtomicBool>,
+    stop: AtomicBool,
+}
+
+// SAFETY: `task` is written only by the caller whose turn it is, before its ticket is published and after all tasks are
+// finished; it is read only by who holds a task in between. The function behind it is Sync.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer is of no thread in particular.
+unsafe impl Send for Shared {}
+
+impl Crew {
+    /// Starts `threads - 1` threads; with one, the caller works alone.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let others = threads.saturating_sub(1);
+        let shared = Arc::new(Shared {
+            ticket: AtomicU64::new(0),
+            task: UnsafeCell::new(None),
+            unfinished: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+            sleeping: (0..others).map(|_| AtomicBool::new(false)).collect(),
+            stop: AtomicBool::new(false),
+        });
+        let mut crew = Self { shared, members: Vec::with_capacity(others), turn: Mutex::new(()) };
+        for member in 0..others {
+            let shared = crew.shared.clone();
+            let body = move || shared.serve(member);
+            // A failure drops the crew, which ends those that were started.
+            crew.members.push(thread::Builder::new().name(format!("bert-layers-{member}")).spawn(body)?);
+        }
+        Ok(crew)
+    }
+}
+
+impl Team for Crew {
+    fn threads(&self) -> usize {
+        self.members.len() + 1
+    }
+
+    /// # Panics
+    /// When a task does, after the others are done.
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        assert!(tasks <= u32::MAX as usize, "too many tasks");
+        if tasks <= 1 || self.members.is_empty() {
+            return (0..tasks).for_each(task);
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &*self.shared;
+        shared.unfinished.store(tasks, Ordering::Relaxed);
+        // SAFETY: only the lifetime changes, which the wait below outlasts. No task is unfinished, so nobody reads.
+        unsafe { *shared.task.get() = Some(std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Task>(task)) };
+        shared.ticket.store((tasks as u64) << 32, Ordering::SeqCst);
+        // No more than have something to do: a small call does not pay for waking everybody.
+        for (sleeping, member) in shared.sleeping.iter().zip(&self.members).take(tasks - 1) {
+            if sleeping.swap(false, Ordering::SeqCst) {
+                member.thread().unpark();
+            }
+        }
+        while shared.work() {}
+        while shared.unfinished.load(Ordering::Acquire) != 0 {
+            hint::spin_loop();
+        }
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Shared {
+    /// Does one task, if there is one that nobody has taken.
+    fn work(&self) -> bool {
+        let available = |ticket: u64| (ticket as u32) < (ticket >> 32) as u32;
+        // Looking first keeps idle threads from writing to a line that all share.
+        if !available(self.ticket.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let ticket = self.ticket.fetch_add(1, Ordering::AcqRel);
+        if !available(ticket) {
+            return false;
+        }
+        // SAFETY: task `ticket` of the present call is ours and not finished, so the call waits and its function lives.
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
+            if let Some(task) = *self.task.get() {
+                (*task)(ticket as u32 as usize);
+            }
+        }));
+        if let Err(panic) = outcome {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+        self.unfinished.fetch_sub(1, Ordering::Release);
+        true
+    }
+
+    /// The life of a member.
+    fn serve(&self, member: usize) {
+        let mut looks = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            if self.work() {
+                looks = 0;
+            } else if looks < LOOKS {
+                looks += 1;
+                hint::spin_loop();
+            } else {
+                // Say so first and look once more then: a call published in between either sees it or is seen.
+                self.sleeping[member].store(true, Ordering::SeqCst);
+                let ticket = self.ticket.load(Ordering::SeqCst);
+                if (ticket as u32) >= (ticket >> 32) as u32 && !self.stop.load(Ordering::SeqCst) {
+                    thread::park();
+                }
+                self.sleeping[member].store(false, Ordering::SeqCst);
+                looks = 0;
+            }
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.members.iter().map(JoinHandle::thread).for_each(Thread::unpark);
+        for member in self.members.drain(..) {
+            let _ = member.join(); // its panics were caught and handed on
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in 1..6 {
+            let crew = Crew::start(threads).expect("threads");
+            for tasks in (0..200).chain([1000, 0, 1]) {
+                let runs: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                crew.run(tasks, &|task| {
+                    runs[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1), "{tasks} tasks, {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_take_turns() {
+        let crew = Crew::start(3).expect("threads");
+        let sum = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        crew.run(7, &|task| {
+                            sum.fetch_add(task, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 4 * 500 * 21);
+    }
+
+    #[test]
+    fn sleepers_wake_and_a_panic_reaches_the_caller() {
+        let crew = Crew::start(3).expect("threads");
+        for _ in 0..3 {
+            thread::sleep(std::time::Duration::from_millis(20)); // all asleep by now
+            let panic = catch_unwind(AssertUnwindSafe(|| crew.run(50, &|task| assert_ne!(task, 17, "seventeen"))));
+            assert!(panic.is_err());
+            let done = AtomicUsize::new(0);
+            crew.run(50, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 50);
+        }
+    }
+}
