@@ -77,7 +77,7 @@ impl Backend for OnCpu {
         let runs = batch.split(threads, CHUNK_ROWS);
         let ops = self.ops.with(Arc::new(Solo), cancel);
         let sinks: Vec<_> = out.sinks(batch, &runs).into_iter().map(|sink| Mutex::new(Some(sink))).collect();
-        threads::map(&**crew, runs.len(), |i| {
+        threads::map(crew, runs.len(), |i| {
             let sink = sinks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
             match sink {
                 Some(sink) => self.model.forward(&ops, &batch.chunk(&runs[i], &batch.ranges(&runs[i])), sink),

@@ -88,7 +88,9 @@ impl<'a> PackedBatch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Cancel;
     use crate::tokenize::{Input, OffsetUnit, tokenize};
+    use bert_layers_kernels::Crew;
     use proptest::prelude::*;
 
     proptest! {
@@ -96,7 +98,8 @@ mod tests {
         fn every_text_is_in_one_run(lengths in prop::collection::vec(1usize..200, 1..60), parts in 1usize..5, rows in 1usize..300) {
             let inputs: Vec<Input> =
                 lengths.iter().map(|&n| Input::Ids { ids: vec![1; n], type_ids: None, attention_mask: None }).collect();
-            let tokens = tokenize(&bert_layers_kernels::Solo, None, &inputs, true, OffsetUnit::Byte).expect("ids need no tokenizer");
+            let crew = Crew::start(1).expect("no thread is needed");
+            let tokens = tokenize(&crew, None, &inputs, true, OffsetUnit::Byte, &Cancel::new()).expect("ids need no tokenizer");
             let batch = PackedBatch::new(&tokens);
             let runs = batch.split(parts, rows);
             let texts: Vec<usize> = runs.iter().cloned().flatten().collect();

@@ -103,57 +103,60 @@ impl Encoder {
     /// [`Error::InvalidInput`], [`Error::TooManyTokens`] and [`Error::OutOfMemory`] before any work is done;
     /// [`Error::Cancelled`].
     pub fn encode(&self, inputs: &[Input], options: &EncodeOptions) -> Result<HiddenStates> {
+        options.cancel.check()?;
         let config = &self.model.config;
         let layers = options.layers.resolve(config.num_layers())?;
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
-        let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets)?;
-        self.check(&tokens)?;
-        options.cancel.check()?;
+        let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
+        for text in 0..tokens.texts() {
+            let (tokens, limit) = (tokens.rows(text).len(), config.max_tokens());
+            if tokens > limit {
+                return Err(Error::TooManyTokens { text, tokens, limit });
+            }
+        }
         let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
         let batch = PackedBatch::new(&tokens);
         self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
         Ok(out.finish(tokens))
     }
 
-    /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number.
+    /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`].
-    pub fn tokenize(&self, inputs: &[Input], add_special_tokens: bool, offsets: OffsetUnit) -> Result<Tokens> {
+    /// [`Error::InvalidInput`], [`Error::Cancelled`].
+    pub fn tokenize(
+        &self,
+        inputs: &[Input],
+        add_special_tokens: bool,
+        offsets: OffsetUnit,
+        cancel: &Cancel,
+    ) -> Result<Tokens> {
         if inputs.is_empty() {
             return Err(Error::InvalidInput("there is nothing to encode: give at least one text".into()));
         }
-        tokenize(&*self.crew, self.model.tokenizer.as_deref(), inputs, add_special_tokens, offsets)
+        let tokenizer = self.model.tokenizer.as_deref();
+        let tokens = tokenize(&self.crew, tokenizer, inputs, add_special_tokens, offsets, cancel)?;
+        self.check_ids(&tokens)?;
+        Ok(tokens)
     }
 
-    /// Whether the model can take these tokens.
-    fn check(&self, tokens: &Tokens) -> Result<()> {
+    /// Whether the model has these ids.
+    fn check_ids(&self, tokens: &Tokens) -> Result<()> {
         let config = &self.model.config;
-        let (vocab_size, types, limit) = (config.vocab_size(), config.type_vocab_size(), config.max_tokens());
-        for text in 0..tokens.texts() {
-            let rows = tokens.rows(text);
-            if rows.len() > limit {
-                return Err(Error::TooManyTokens { text, tokens: rows.len(), limit });
-            }
-            for (i, row) in rows.enumerate() {
-                let (id, type_id) = (tokens.ids[row], tokens.type_ids[row]);
-                if id as usize >= vocab_size {
-                    return Err(Error::InvalidInput(format!(
-                        "text {text}, token {i}: id {id} is out of range, this model's ids are 0 to {}",
-                        vocab_size - 1
-                    )));
-                }
-                if type_id as usize >= types {
-                    return Err(Error::InvalidInput(format!(
-                        "text {text}, token {i}: type id {type_id} is out of range, this model's type ids are 0 to {}",
-                        types - 1
-                    )));
-                }
-            }
-        }
-        Ok(())
+        let check = |name: &str, ids: &[u32], count: usize| {
+            let Some(row) = ids.iter().position(|&id| id as usize >= count) else { return Ok(()) };
+            let text = tokens.starts.partition_point(|&start| start <= row) - 1;
+            Err(Error::InvalidInput(format!(
+                "text {text}, token {}: {name} {} is out of range, this model has 0 to {}",
+                row - tokens.starts[text],
+                ids[row],
+                count - 1
+            )))
+        };
+        check("id", &tokens.ids, config.vocab_size())?;
+        check("type id", &tokens.type_ids, config.type_vocab_size())
     }
 
     /// The architecture.
@@ -181,8 +184,8 @@ impl Encoder {
         self.model.dtype
     }
 
-    /// A hash of weights, tokenizer, configuration, dtype and the version of our arithmetic: two encoders with the same fingerprint
-    /// give the same numbers. What a cache keys on.
+    /// A hash of weights, tokenizer, configuration, dtype, device, instruction set and the version of our arithmetic: two
+    /// encoders with the same fingerprint give the same numbers. What a cache keys on.
     pub fn fingerprint(&self) -> &str {
         &self.model.fingerprint
     }

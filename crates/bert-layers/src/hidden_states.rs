@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
-use crate::{Error, Result, Tokens, memory};
+use crate::memory::{self, Promise};
+use crate::{Error, Result, Tokens};
 
 /// Every kept layer's hidden state of every token. The buffer is exactly as large as its contents, so it can be handed on
 /// without a copy.
@@ -90,6 +91,7 @@ pub(crate) struct Output {
     num_layers: usize,
     hidden_size: usize,
     pooler_output: Option<Vec<f32>>,
+    _promise: Promise,
 }
 
 impl Output {
@@ -103,7 +105,7 @@ impl Output {
         let rows = layers.len() as u64 * tokens.len() as u64 + pooled as u64;
         let bytes = rows.saturating_mul(hidden_size as u64).saturating_mul(size_of::<f32>() as u64);
         let no_room = || Error::OutOfMemory { what: "the result", bytes };
-        memory::check(bytes).map_err(|_| no_room())?;
+        let promise = memory::promise(bytes).map_err(|_| no_room())?;
         let zeroed = |rows: usize| bert_layers_kernels::try_zeroed(rows * hidden_size).map_err(|_| no_room());
         Ok(Self {
             data: zeroed(layers.len() * tokens.len())?,
@@ -111,6 +113,7 @@ impl Output {
             layers,
             num_layers: config.num_layers(),
             hidden_size,
+            _promise: promise,
         })
     }
 

@@ -24,17 +24,29 @@ pub(crate) struct Loaded {
     pub weight_bytes: u64,
     pub tokenizer: Option<Arc<Tokenizer>>,
     pub backend: Box<dyn Backend>,
+    /// Dropped last, as fields are in their order.
+    _trim: Trim,
+}
+
+/// Gives the weights' memory back to the system when a model goes.
+struct Trim;
+
+impl Drop for Trim {
+    fn drop(&mut self) {
+        bert_layers_kernels::release_freed();
+    }
 }
 
 impl Loaded {
-    fn load(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+    fn load(folder: &Path, device: &Device, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+        let trim = Trim; // for what a load that fails leaves, too
         let config = ModelConfig::read(folder)?;
-        let device = Device::open(choice, dtype)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
         let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
-        let (backend, summary) = backend::load(&config, folder, &device, dtype, cancel)?;
+        let (backend, summary) = backend::load(&config, folder, device, dtype, cancel)?;
         hasher.update(summary.hash.as_bytes());
+        hasher.update(format!("{} {}", device.name(), backend.instruction_set()).as_bytes());
         Ok(Self {
             config,
             folder: folder.to_owned(),
@@ -44,6 +56,7 @@ impl Loaded {
             weight_bytes: summary.values * dtype.size(),
             tokenizer: tokenizer.map(Arc::new),
             backend,
+            _trim: trim,
         })
     }
 
@@ -51,7 +64,8 @@ impl Loaded {
     /// just being loaded waits for it.
     pub fn shared(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Arc<Self>> {
         static SLOTS: Mutex<Option<HashMap<Key, Arc<Slot>>>> = Mutex::new(None);
-        let key = Key::of(folder, choice, dtype);
+        let device = Device::open(choice, dtype)?;
+        let key = Key::of(folder, device.name(), dtype);
         let slot = {
             let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
             let slots = slots.get_or_insert_default();
@@ -62,7 +76,7 @@ impl Loaded {
         if let Some(loaded) = model.upgrade() {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Self::load(folder, choice, dtype, cancel)?);
+        let loaded = Arc::new(Self::load(folder, &device, dtype, cancel)?);
         *model = Arc::downgrade(&loaded);
         Ok(loaded)
     }
@@ -83,17 +97,23 @@ impl Slot {
 struct Key {
     folder: PathBuf,
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
-    device: DeviceChoice,
+    device: String,
     dtype: Dtype,
 }
 
 impl Key {
-    fn of(folder: &Path, device: DeviceChoice, dtype: Dtype) -> Self {
+    fn of(folder: &Path, device: String, dtype: Dtype) -> Self {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let mut files: Vec<_> = std::fs::read_dir(&folder)
             .into_iter()
             .flatten()
             .flatten()
+            .filter(|entry| {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                // What a model is made of: a result that somebody saves beside it makes no new model.
+                name.ends_with(".json") || name.ends_with("vocab.txt") || name.starts_with("model")
+            })
             .filter_map(|entry| {
                 // Not the entry's own: in the cache the files are links.
                 let metadata = std::fs::metadata(entry.path()).ok()?;

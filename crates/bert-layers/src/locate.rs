@@ -56,7 +56,7 @@ pub fn locate(name: &str, search: &Search) -> Result<PathBuf> {
     }
     Err(Error::ModelNotFound(format!(
         "no model '{name}'; looked at {}. Give a folder with config.json and model.safetensors, or put the model into the cache, \
-         as huggingface_hub's snapshot_download does",
+         as `hf download {name}` does (pip install huggingface_hub)",
         looked.join(", ")
     )))
 }
@@ -82,12 +82,20 @@ fn is_hub_name(name: &str) -> bool {
 
 /// The cache that huggingface_hub uses.
 fn hub_cache() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(|value| in_home(value.into()));
     variable("HF_HUB_CACHE")
         .or_else(|| variable("HUGGINGFACE_HUB_CACHE"))
         .or_else(|| Some(variable("HF_HOME")?.join("hub")))
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface/hub")))
         .or_else(|| Some(env::home_dir()?.join(".cache/huggingface/hub")))
+}
+
+/// `~/x` as huggingface_hub understands it: no shell expands a variable that was set in quotes.
+fn in_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
 }
 
 fn repository(cache: &Path, name: &str) -> PathBuf {

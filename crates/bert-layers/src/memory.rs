@@ -1,24 +1,45 @@
 //! Whether a result can fit. Linux promises memory that it does not have and ends the process when it is touched, so asking
 //! the allocator alone is not enough.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// Below this the look at the system costs more than it is worth.
 const LOOK_FROM: u64 = 256 << 20;
 
+/// Memory that was promised to results which are still being written: their pages count as free until they are touched.
+static PROMISED: AtomicU64 = AtomicU64::new(0);
+
+/// A promise of memory, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    bytes: u64,
+}
+
 /// More memory than the process may still use.
 pub(crate) struct NoRoom;
 
-/// Whether `bytes` more fit into what the machine and this process's control group have left.
-pub(crate) fn check(bytes: u64) -> Result<(), NoRoom> {
-    if bytes < LOOK_FROM {
-        return Ok(());
+/// Promises `bytes` if they fit into what the machine and this process's control group have left.
+pub(crate) fn promise(bytes: u64) -> Result<Promise, NoRoom> {
+    let promise = Promise { bytes };
+    let promised = PROMISED.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+    if bytes >= LOOK_FROM && promised > available() { Err(NoRoom) } else { Ok(promise) }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        PROMISED.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-    let system =
-        System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));
-    let machine = system.available_memory();
+}
+
+fn available() -> u64 {
+    let kind = MemoryRefreshKind::nothing().with_ram();
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(kind));
     // In a control group the page cache counts as used, so its free memory is a lower bound: the limit is what is certain.
     let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory.saturating_sub(limits.rss));
-    // A system that says nothing (0) is not held against the caller; the allocator has the last word.
-    if machine != 0 && bytes > machine.min(group) { Err(NoRoom) } else { Ok(()) }
+    match system.available_memory() {
+        0 => group, // a system that says nothing is not held against the caller; the allocator has the last word
+        machine => machine.min(group),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bert_layers_kernels::{Crew, Team};
+use bert_layers_kernels::Crew;
 
 use crate::{Error, Result};
 
@@ -26,14 +26,14 @@ pub(crate) fn crew(threads: usize) -> Result<Arc<Crew>> {
     Ok(crew)
 }
 
-/// `job` of each of `0..count`, computed by the team, in order; the first error in that order.
+/// `job` of each of `0..count`, in order, or the first error in that order. Other calls get turns in between.
 pub(crate) fn map<T: Send + Sync>(
-    team: &dyn Team,
+    crew: &Crew,
     count: usize,
     job: impl Fn(usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let done: Vec<OnceLock<Result<T>>> = (0..count).map(|_| OnceLock::new()).collect();
-    team.run(count, &|i| {
+    crew.run_long(count, &|i| {
         // Each is set once: an index is run once.
         let _ = done[i].set(job(i));
     });

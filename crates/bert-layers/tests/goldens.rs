@@ -2,7 +2,7 @@
 
 mod support;
 
-use bert_layers::{EncodeOptions, Input, OffsetUnit};
+use bert_layers::{Cancel, EncodeOptions, Input, OffsetUnit};
 use serde_json::Value;
 use support::{Case, DEVICES, Goldens, close, fixture, load};
 
@@ -83,7 +83,9 @@ fn texts() {
                 assert_eq!(error.expect_err(&what).code(), "ERR_INVALID_INPUT");
                 continue;
             }
-            let tokens = encoders[0].tokenize(std::slice::from_ref(&input), special, OffsetUnit::Byte).expect(&what);
+            let tokens = encoders[0]
+                .tokenize(std::slice::from_ref(&input), special, OffsetUnit::Byte, &Cancel::new())
+                .expect(&what);
             let tokenizer = encoders[0].tokenizer().expect("a tokenizer");
             let names: Vec<String> =
                 tokens.ids.iter().map(|&id| tokenizer.id_to_token(id).expect("a known id")).collect();

@@ -7,7 +7,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::{any::Any, hint, io};
 
@@ -16,11 +16,14 @@ use crate::Team;
 /// How often an idle thread looks for work before it sleeps: some 50 µs, longer than an encoder is busy between two calls.
 const LOOKS: usize = 2_000;
 
-/// `threads - 1` threads and the one that calls [`run`](Team::run). Calls from several threads take turns.
+/// How often the caller looks whether the last tasks are done before it lets others have its processor.
+const IMPATIENT: usize = 10_000;
+
+/// `threads - 1` threads and the one that calls [`run`](Team::run). Callers take turns, in the order they came.
 pub struct Crew {
     shared: Arc<Shared>,
     members: Vec<JoinHandle<()>>,
-    turn: Mutex<()>,
+    turns: Turns,
 }
 
 /// What the tasks of one call are: a function borrowed from the caller, who waits until nobody uses it any more.
@@ -62,7 +65,7 @@ impl Crew {
             sleeping: (0..others).map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
         });
-        let mut crew = Self { shared, members: Vec::with_capacity(others), turn: Mutex::new(()) };
+        let mut crew = Self { shared, members: Vec::with_capacity(others), turns: Turns::default() };
         for member in 0..others {
             let shared = crew.shared.clone();
             let body = move || shared.serve(member);
@@ -81,11 +84,33 @@ impl Team for Crew {
     /// # Panics
     /// When a task does, after the others are done.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        let done = self.start_tasks(tasks, task, false);
+        debug_assert_eq!(done, tasks);
+    }
+}
+
+impl Crew {
+    /// Like [`run`](Team::run), for tasks that are long: after each task that this caller does itself it looks whether other
+    /// callers wait, and if so lets them have a turn before it goes on.
+    ///
+    /// # Panics
+    /// When a task does.
+    pub fn run_long(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        let mut done = 0;
+        while done < tasks {
+            let first = done;
+            done += self.start_tasks(tasks - first, &|i| task(first + i), true);
+        }
+    }
+
+    /// Runs tasks from the first on, all of them or, if `give_way`, until somebody else waits; how many were run.
+    fn start_tasks(&self, tasks: usize, task: &(dyn Fn(usize) + Sync), give_way: bool) -> usize {
         assert!(tasks <= u32::MAX as usize, "too many tasks");
         if tasks <= 1 || self.members.is_empty() {
-            return (0..tasks).for_each(task);
+            (0..tasks).for_each(task);
+            return tasks;
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turns.take();
         let shared = &*self.shared;
         shared.unfinished.store(tasks, Ordering::Relaxed);
         // SAFETY: only the lifetime changes, which the wait below outlasts. No task is unfinished, so nobody reads.
@@ -97,13 +122,65 @@ impl Team for Crew {
                 member.thread().unpark();
             }
         }
-        while shared.work() {}
+        let mut taken = tasks;
+        while shared.work() {
+            if give_way && self.turns.somebody_waits() {
+                // All that nobody has taken count as taken, and as finished, from now on.
+                let ticket = shared.ticket.swap((tasks as u64) << 32 | tasks as u64, Ordering::AcqRel);
+                taken = (ticket as u32 as usize).min(tasks);
+                shared.unfinished.fetch_sub(tasks - taken, Ordering::Release);
+                break;
+            }
+        }
+        let mut looks = 0;
         while shared.unfinished.load(Ordering::Acquire) != 0 {
             hint::spin_loop();
+            looks += 1;
+            if looks > IMPATIENT {
+                thread::yield_now(); // more threads than processors: the one we wait for may need ours
+            }
         }
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = panic {
             resume_unwind(panic);
+        }
+        taken
+    }
+}
+
+/// A lock that is given in the order in which it was asked for: `std`'s may give it to the same thread again and again.
+#[derive(Default)]
+struct Turns {
+    /// The turn that is on, and the next that nobody has asked for.
+    state: Mutex<(u64, u64)>,
+    over: Condvar,
+}
+
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    fn take(&self) -> Turn<'_> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = state.1;
+        state.1 += 1;
+        while state.0 != mine {
+            state = self.over.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn(self)
+    }
+
+    fn somebody_waits(&self) -> bool {
+        let (on, next) = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        next > on + 1
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        if state.1 > state.0 {
+            self.0.over.notify_all();
         }
     }
 }
@@ -200,6 +277,28 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 4 * 500 * 21);
+    }
+
+    #[test]
+    fn long_calls_give_way() {
+        let crew = Crew::start(2).expect("threads");
+        let (started, runs) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let at_the_short_call = thread::scope(|scope| {
+            scope.spawn(|| {
+                crew.run_long(400, &|_| {
+                    started.store(true, Ordering::SeqCst);
+                    thread::sleep(std::time::Duration::from_millis(1));
+                    runs.fetch_add(1, Ordering::SeqCst);
+                });
+            });
+            while !started.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            crew.run(2, &|_| {});
+            runs.load(Ordering::SeqCst)
+        });
+        assert!(at_the_short_call < 400, "the short call waited for the whole long one");
+        assert_eq!(runs.into_inner(), 400, "every task runs once all the same");
     }
 
     #[test]

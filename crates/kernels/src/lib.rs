@@ -64,5 +64,5 @@ pub use crew::Crew;
 pub use embed::Lookup;
 pub use gemm::{Epilogue, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
-pub use memory::{AllocError, try_zeroed};
+pub use memory::{AllocError, release_freed, try_zeroed};
 pub use team::{Solo, Team};

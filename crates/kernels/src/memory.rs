@@ -64,6 +64,19 @@ fn ask_for_large_pages(start: *mut f32, len: usize) {
     let _ = (start, len);
 }
 
+/// Gives memory that was freed back to the system. glibc keeps large blocks for later once a few of them were freed; after a
+/// model's weights are gone there is no later.
+pub fn release_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(keep: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: may be called at any time from any thread, and touches only memory that nobody has.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 /// Floats in a cache line. A vector load that straddles two lines costs two.
 pub(crate) const LINE: usize = 16;
 

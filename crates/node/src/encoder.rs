@@ -115,13 +115,19 @@ impl Answer for LoadOutcome {
 #[napi(custom_finalize)]
 pub struct NativeEncoder {
     /// None after `dispose`.
-    queue: Option<Queue<Encoder>>,
+    queues: Option<Queues>,
     /// Kept beyond `dispose`, for the tokens of results that are still there.
     tokenizer: Option<Arc<Tokenizer>>,
     weight_bytes: i64,
     /// What V8 was told that this object holds.
     accounted: i64,
     about: About,
+}
+
+/// Two threads: who only wants tokens does not wait behind whole texts being computed.
+struct Queues {
+    encode: Queue<Encoder>,
+    tokenize: Queue<Encoder>,
 }
 
 /// What never changes, kept where no thread is needed to ask for it.
@@ -152,7 +158,7 @@ impl NativeEncoder {
                 threads: encoder.threads() as u32,
                 instruction_set: encoder.instruction_set(),
             },
-            queue: Some(Queue::start(encoder)?),
+            queues: Some(Queues { tokenize: Queue::start(encoder.clone())?, encode: Queue::start(encoder)? }),
         })
     }
 }
@@ -202,7 +208,11 @@ impl NativeEncoder {
             offsets: OffsetUnit::Utf16,
             cancel: cancel.inner.clone(),
         };
-        self.promise::<EncodeOutcome, _>(env, move |encoder| Ok(encoder.encode(&texts?, &options)?.into()))
+        self.promise::<EncodeOutcome, _>(
+            env,
+            |queues| &queues.encode,
+            move |encoder| Ok(encoder.encode(&texts?, &options)?.into()),
+        )
     }
 
     /// Only the tokens.
@@ -212,11 +222,14 @@ impl NativeEncoder {
         env: &'env Env,
         texts: Vec<NativeInput>,
         add_special_tokens: bool,
+        cancel: &CancelFlag,
     ) -> napi::Result<Object<'env>> {
-        let texts = inputs(texts);
-        self.promise::<TokenizeOutcome, _>(env, move |encoder| {
-            Ok(encoder.tokenize(&texts?, add_special_tokens, OffsetUnit::Utf16)?.into())
-        })
+        let (texts, cancel) = (inputs(texts), cancel.inner.clone());
+        self.promise::<TokenizeOutcome, _>(
+            env,
+            |queues| &queues.tokenize,
+            move |encoder| Ok(encoder.tokenize(&texts?, add_special_tokens, OffsetUnit::Utf16, &cancel)?.into()),
+        )
     }
 
     /// What the vocabulary calls these ids; an id that it lacks is an empty string.
@@ -239,8 +252,8 @@ impl NativeEncoder {
     #[napi]
     pub fn dispose<'env>(&mut self, env: &'env Env) -> napi::Result<Object<'env>> {
         self.release(env)?;
-        match self.queue.take() {
-            Some(queue) => queue.close::<VoidOutcome>(env),
+        match self.queues.take() {
+            Some(Queues { encode, tokenize }) => encode.close::<VoidOutcome>(env, || tokenize.finish()),
             None => promise::<VoidOutcome, ()>(env, || Ok(())),
         }
     }
@@ -305,14 +318,15 @@ impl NativeEncoder {
     fn promise<'env, T, V>(
         &self,
         env: &'env Env,
+        queue: impl FnOnce(&Queues) -> &Queue<Encoder>,
         job: impl FnOnce(&Encoder) -> Result<V> + Send + 'static,
     ) -> napi::Result<Object<'env>>
     where
         T: Answer + From<Result<V>>,
         V: Send + 'static,
     {
-        match &self.queue {
-            Some(queue) => queue.promise::<T, V>(env, job),
+        match &self.queues {
+            Some(queues) => queue(queues).promise::<T, V>(env, job),
             None => promise::<T, V>(env, || Err(Error::Disposed)),
         }
     }

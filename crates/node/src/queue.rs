@@ -1,8 +1,8 @@
-//! Work off JavaScript's thread. Each encoder has one thread that takes its calls in order; each call computes on the
-//! engine's own threads. Node's thread pool, which files and DNS share, is left alone.
+//! Work off JavaScript's thread. A queue's thread takes its calls in order; each call computes on the engine's crew
+//! of threads. Node's thread pool, which files and DNS share, is left alone.
 
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use bert_layers::{Error, Result};
 use napi::bindgen_prelude::{Object, ToNapiValue};
@@ -42,19 +42,22 @@ type Job<S> = Box<dyn FnOnce(&mut Option<S>) + Send>;
 
 /// A thread that owns a value and runs jobs on it, one after the other. It ends, and the value goes, when the queue is dropped
 /// and the jobs are done.
-pub struct Queue<S>(Sender<Job<S>>);
+pub struct Queue<S> {
+    jobs: Sender<Job<S>>,
+    thread: JoinHandle<()>,
+}
 
 impl<S: Send + 'static> Queue<S> {
     /// Starts the thread.
     pub fn start(value: S) -> Result<Self> {
         let (sender, jobs) = channel::<Job<S>>();
-        spawn("bert-layers-queue", move || {
+        let thread = spawn("bert-layers-queue", move || {
             let mut value = Some(value);
             for job in jobs {
                 job(&mut value);
             }
         })?;
-        Ok(Self(sender))
+        Ok(Self { jobs: sender, thread })
     }
 
     /// Queues a job; the promise is for its result.
@@ -70,12 +73,19 @@ impl<S: Send + 'static> Queue<S> {
         self.push::<T, V>(env, |value| value.as_ref().map_or(Err(Error::Disposed), job))
     }
 
-    /// Drops the value after the jobs that are queued; the promise is for that moment.
-    pub fn close<'env, T>(self, env: &'env Env) -> napi::Result<Object<'env>>
+    /// Waits for the jobs that are queued.
+    pub fn finish(self) {
+        drop(self.jobs);
+        let _ = self.thread.join(); // a job's panic was caught and answered
+    }
+
+    /// Drops the value after the jobs that are queued, and after `before`; the promise is for that moment.
+    pub fn close<'env, T>(self, env: &'env Env, before: impl FnOnce() + Send + 'static) -> napi::Result<Object<'env>>
     where
         T: Answer + From<Result<()>>,
     {
-        self.push::<T, ()>(env, |value| {
+        self.push::<T, ()>(env, move |value| {
+            before();
             drop(value.take());
             Ok(())
         })
@@ -94,7 +104,7 @@ impl<S: Send + 'static> Queue<S> {
         let reply = Reply(deferred);
         let job: Job<S> = Box::new(move |value| reply.send(catch(|| job(value))));
         // A thread that is gone answers nothing; its jobs never panic, so this is a queue that was never started.
-        if let Err(unsent) = self.0.send(job) {
+        if let Err(unsent) = self.jobs.send(job) {
             unsent.0(&mut None);
         }
         Ok(promise)
@@ -116,10 +126,7 @@ where
     Ok(promise)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(body)
-        .map(drop)
-        .map_err(|e| Error::Internal(format!("cannot start a thread: {e}")))
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.into()).spawn(body);
+    thread.map_err(|e| Error::Internal(format!("cannot start a thread: {e}")))
 }

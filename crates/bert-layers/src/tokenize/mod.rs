@@ -11,11 +11,13 @@ pub use input::Input;
 pub use offsets::OffsetUnit;
 pub use tokens::Tokens;
 
-use bert_layers_kernels::Team;
+use std::collections::HashSet;
+
+use bert_layers_kernels::Crew;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{EncodeInput, Encoding};
 
-use crate::{Error, Result, threads};
+use crate::{Cancel, Error, Result, threads};
 use offsets::OffsetMap;
 
 /// A model's tokenizer. It never truncates and never pads.
@@ -23,6 +25,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The id that stands for a piece the vocabulary lacks.
     unknown: Option<u32>,
+    /// The ids of special tokens such as `[CLS]`.
+    special: HashSet<u32>,
 }
 
 impl Tokenizer {
@@ -49,7 +53,9 @@ impl Tokenizer {
             (Some(token), _) => inner.token_to_id(token),
             (None, _) => None,
         };
-        Ok(Self { inner, unknown: id })
+        let added = inner.get_added_tokens_decoder();
+        let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id).collect();
+        Ok(Self { inner, unknown: id, special })
     }
 
     /// What the vocabulary calls an id.
@@ -81,13 +87,17 @@ impl Tokenizer {
 /// # Errors
 /// [`Error::InvalidInput`] for text without a tokenizer, for an input without a token, and for type ids or masks of another length.
 pub(crate) fn tokenize(
-    team: &dyn Team,
+    crew: &Crew,
     tokenizer: Option<&Tokenizer>,
     inputs: &[Input],
     add_special_tokens: bool,
     unit: OffsetUnit,
+    cancel: &Cancel,
 ) -> Result<Tokens> {
-    let parts = threads::map(team, inputs.len(), |text| one(tokenizer, &inputs[text], text, add_special_tokens, unit))?;
+    let parts = threads::map(crew, inputs.len(), |text| {
+        cancel.check()?;
+        one(tokenizer, &inputs[text], text, add_special_tokens, unit)
+    })?;
     Ok(Tokens::concatenate(&parts))
 }
 
@@ -99,13 +109,7 @@ fn one(
     unit: OffsetUnit,
 ) -> Result<Tokens> {
     if let Input::Ids { ids, type_ids, attention_mask } = input {
-        return Tokens::from_ids(
-            text,
-            ids,
-            type_ids.as_deref(),
-            attention_mask.as_deref(),
-            tokenizer.and_then(|t| t.unknown),
-        );
+        return Tokens::from_ids(text, ids, type_ids.as_deref(), attention_mask.as_deref(), tokenizer);
     }
     let Some(tokenizer) = tokenizer else {
         return Err(Error::InvalidInput(

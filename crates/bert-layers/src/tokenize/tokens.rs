@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tokenizers::Encoding;
 
+use super::Tokenizer;
 use super::offsets::OffsetMap;
 use crate::{Error, Result};
 
@@ -22,7 +23,7 @@ pub struct Tokens {
     pub word_ids: Vec<Option<u32>>,
     /// 0 or 1 for the first or second text of a pair; none for special tokens.
     pub sequence_ids: Vec<Option<u32>>,
-    /// Whether the tokenizer added the token.
+    /// Whether the tokenizer added the token, as it does `[CLS]`; for a text given as ids, whether it is such a token.
     pub special_tokens_mask: Vec<bool>,
     /// Whether the token stands for a piece that the vocabulary lacks.
     pub unknown: Vec<bool>,
@@ -78,7 +79,7 @@ impl Tokens {
         ids: &[u32],
         type_ids: Option<&[u32]>,
         mask: Option<&[bool]>,
-        unknown: Option<u32>,
+        tokenizer: Option<&Tokenizer>,
     ) -> Result<Self> {
         let count = ids.len();
         if count == 0 {
@@ -101,8 +102,8 @@ impl Tokens {
             offsets: vec![(0, 0); count],
             word_ids: vec![None; count],
             sequence_ids: vec![None; count],
-            special_tokens_mask: vec![false; count],
-            unknown: ids.iter().map(|&id| Some(id) == unknown).collect(),
+            special_tokens_mask: ids.iter().map(|id| tokenizer.is_some_and(|t| t.special.contains(id))).collect(),
+            unknown: ids.iter().map(|&id| tokenizer.is_some_and(|t| t.unknown == Some(id))).collect(),
             attention_mask: mask.map_or_else(|| vec![true; count], <[bool]>::to_vec),
         })
     }

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
+/// Formats that models come in, too.
+const OTHER_FORMATS: [&str; 5] =
+    ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "bert_model.ckpt.index"];
+
 /// The safetensors files of a folder.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let single = folder.join("model.safetensors");
@@ -15,6 +19,13 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     let index = folder.join("model.safetensors.index.json");
     if !index.is_file() {
+        if let Some(other) = OTHER_FORMATS.into_iter().find(|name| folder.join(name).is_file()) {
+            return Err(Error::ModelUnsupported(format!(
+                "{} has its weights as {other}, and this version reads safetensors only: in Python, \
+                 AutoModel.from_pretrained(folder).save_pretrained(folder) writes model.safetensors",
+                folder.display()
+            )));
+        }
         return Err(Error::ModelNotFound(format!(
             "{} has no weights: model.safetensors, or model.safetensors.index.json with its shards, must be there",
             folder.display()
