@@ -48,19 +48,25 @@
 
 mod activation;
 mod attention;
+mod bf16;
+mod convert;
 mod embed;
 mod gemm;
 mod isa;
 mod math;
 mod memory;
 mod norm;
+mod output;
 mod simd;
 mod team;
 
 pub use activation::Activation;
 pub use attention::Heads;
+pub use bf16::Bf16;
+pub use convert::Converted;
 pub use embed::Lookup;
-pub use gemm::{Epilogue, PackedMatrix};
+pub use gemm::{Epilogue, PackedBf16, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{AllocError, try_zeroed};
+pub use output::Output;
 pub use team::{Solo, Team};
