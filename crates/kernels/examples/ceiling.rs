@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bert_layers_kernels::{
-    Activation, AllocError, Bf16, Epilogue, Heads, Kernels, PackedBf16, PackedMatrix, Solo, try_zeroed,
+    Activation, AllocError, Bf16, Converted, Epilogue, Heads, Kernels, PackedBf16, PackedInt8, PackedMatrix,
+    QuantizedRows, Solo, try_zeroed,
 };
 
 /// Seconds of the fastest of some runs.
@@ -114,6 +115,7 @@ fn report(what: &str, operations: f64, seconds: f64, ceiling: Option<f64>) {
 enum Matrix {
     F32(PackedMatrix),
     Bf16(PackedBf16),
+    Int8(PackedInt8),
 }
 
 impl Matrix {
@@ -123,7 +125,9 @@ impl Matrix {
         Ok(match precision {
             Precision::F32 => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &parts, inp)?),
             Precision::Bf16 => Matrix::Bf16(PackedBf16::pack_side_by_side(kernels, &parts, inp)?),
-            Precision::Int8 => todo!(),
+            Precision::Int8 => {
+                Matrix::Int8(PackedInt8::pack_side_by_side(kernels, &parts, inp, &[1, 2, 3, 5, 8, 13, 21, 34])?)
+            }
         })
     }
 
@@ -131,6 +135,7 @@ impl Matrix {
         match self {
             Matrix::F32(w) => w.bytes(),
             Matrix::Bf16(w) => w.bytes(),
+            Matrix::Int8(w) => w.bytes(),
         }
     }
 }
@@ -158,6 +163,11 @@ fn linear(kernels: Kernels, precision: Precision, runs: usize, ceiling: Option<f
         let matrices = matrices?;
         let (x, bias) = (vec![0.5; rows * inp], vec![0.1; out]);
         let rounded = vec![Bf16::from_f32(0.5); rows * inp];
+        let mut quantized = QuantizedRows::default();
+        if let Matrix::Int8(w) = &first {
+            quantized.prepare(w, rows)?;
+            kernels.convert(&Solo, &x, inp, Converted::Int8(w, &mut quantized));
+        }
         let mut result = try_zeroed(rows * out)?;
         let mut narrow = vec![Bf16::default(); rows * out];
         let added = vec![0.2; rows * out];
@@ -168,6 +178,10 @@ fn linear(kernels: Kernels, precision: Precision, runs: usize, ceiling: Option<f
                     Matrix::F32(w) => kernels.linear(&Solo, black_box(&x), w, epilogue, &mut result),
                     Matrix::Bf16(w) if residual => {
                         kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut result[..]);
+                    }
+                    Matrix::Int8(w) => {
+                        let x = black_box(&quantized).rows(0..rows);
+                        kernels.linear_int8(&Solo, x, w, epilogue, &mut result[..]);
                     }
                     Matrix::Bf16(w) => kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut narrow[..]),
                 }
@@ -217,7 +231,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             continue;
         }
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
-            if which.as_ref().is_some_and(|which| !format!("{precision:?}").eq_ignore_ascii_case(which)) {
+            if which.as_ref().is_some_and(|which| !which.eq_ignore_ascii_case(&format!("{precision:?}"))) {
                 continue;
             }
             let ceiling = ceiling(kernels, precision);

@@ -57,6 +57,7 @@ mod math;
 mod memory;
 mod norm;
 mod output;
+mod quantized;
 mod simd;
 mod team;
 
@@ -65,8 +66,9 @@ pub use attention::Heads;
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use embed::Lookup;
-pub use gemm::{Epilogue, PackedBf16, PackedMatrix};
+pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{AllocError, try_zeroed};
 pub use output::Output;
+pub use quantized::{Int8Rows, QuantizedRows};
 pub use team::{Solo, Team};

@@ -14,6 +14,9 @@ use crate::team::{Shared, piece};
 pub(super) trait Operands: Copy {
     type Product: Product;
 
+    /// Whether unfinished sums are floats, so that they can wait in memory for floats.
+    const RESUMES: bool = true;
+
     fn panels(&self) -> &Panels;
 
     /// Where that row of inputs starts. The next one starts `stride` words later.

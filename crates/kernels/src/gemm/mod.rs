@@ -13,10 +13,12 @@
 
 mod bf16;
 mod block;
+mod int8;
 mod pack;
 mod product;
 mod tile;
 
+pub use int8::PackedInt8;
 pub use pack::{PackedBf16, PackedMatrix};
 pub(crate) use product::{Bf16Product, F32Product, Product, Start};
 pub(crate) use tile::{Ahead, Tile};
@@ -78,7 +80,7 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
     if let Some(residual) = epilogue.residual {
         assert_eq!(residual.len(), out.len(), "linear: residual");
     }
-    let depths = if Y::EXACT { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
+    let depths = if Y::EXACT && X::RESUMES { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
     // Sums that cannot wait want fewer rows instead, to stay in the cache.
     let most_rows = ROWS * DEPTH / (w.steps / depths).max(DEPTH);
     let panels = w.count::<X::Product>();
