@@ -7,7 +7,10 @@ use crate::simd::portable::Portable;
 use crate::simd::{Simd, Work};
 
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2::Avx2, avx512::Avx512};
+use crate::simd::{
+    avx2::Avx2,
+    avx512::{Avx512, BF16, VNNI},
+};
 
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
@@ -19,15 +22,27 @@ pub const INSTRUCTION_SET_VARIABLE: &str = "BERT_LAYERS_ISA";
 ///
 /// Results of two instruction sets differ in the last bits; everything that has to be bit-equal must use one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels(Set);
+pub struct Kernels {
+    name: &'static str,
+    set: Set,
+}
 
+/// For each, what runs f32 and then, where an extension makes another choice better, what runs bf16 and int8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2 {
+        f32: Avx2,
+        int8: Option<Avx2<true>>,
+    },
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512 {
+        f32: Avx512,
+        bf16: Option<Avx512<BF16>>,
+        int8: Option<Avx512<VNNI>>,
+        avx2: Avx2,
+    },
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
 }
@@ -79,68 +94,120 @@ impl Kernels {
 
     /// The portable set: the definition of every kernel, the same on every processor.
     pub fn portable() -> Kernels {
-        Kernels(Set::Portable(Portable))
+        Kernels { name: "portable", set: Set::Portable(Portable) }
     }
 
     /// What this processor can run, best first; the portable set, which everything can run, is last.
+    ///
+    /// "avx512" and "avx2" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
+    /// without them, "avx512-base" and "avx2-base", are there as well: what older processors run.
     pub fn available() -> Vec<Kernels> {
-        [
-            #[cfg(target_arch = "x86_64")]
-            Avx512::detect().map(Set::Avx512),
-            #[cfg(target_arch = "x86_64")]
-            Avx2::detect().map(Set::Avx2),
-            #[cfg(target_arch = "aarch64")]
-            Neon::detect().map(Set::Neon),
-            Some(Set::Portable(Portable)),
-        ]
-        .into_iter()
-        .flatten()
-        .map(Kernels)
-        .collect()
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let (Some(f32), Some(avx2)) = (Avx512::detect(), Avx2::detect()) {
+                let (bf16, int8) = (Avx512::detect(), Avx512::detect());
+                let base = Set::Avx512 { f32, bf16: None, int8: None, avx2 };
+                if bf16.is_some() || int8.is_some() {
+                    sets.push(Kernels { name: "avx512", set: Set::Avx512 { f32, bf16, int8, avx2 } });
+                    sets.push(Kernels { name: "avx512-base", set: base });
+                } else {
+                    sets.push(Kernels { name: "avx512", set: base });
+                }
+            }
+            if let Some(f32) = Avx2::detect() {
+                let base = Set::Avx2 { f32, int8: None };
+                if let Some(int8) = Avx2::detect() {
+                    sets.push(Kernels { name: "avx2", set: Set::Avx2 { f32, int8: Some(int8) } });
+                    sets.push(Kernels { name: "avx2-base", set: base });
+                } else {
+                    sets.push(Kernels { name: "avx2", set: base });
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(neon) = Neon::detect() {
+            sets.push(Kernels { name: "neon", set: Set::Neon(neon) });
+        }
+        sets.push(Self::portable());
+        sets
     }
 
-    /// The instruction set of that name ("portable", "avx2", "avx512", "neon"), if it can run here.
+    /// The instruction set of that name (see [`available`](Self::available)), if it can run here.
     pub fn named(name: &str) -> Option<Kernels> {
-        Self::available().into_iter().find(|kernels| kernels.name() == name)
+        Self::available().into_iter().find(|kernels| kernels.name == name)
     }
 
     /// The name of the instruction set.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Set::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512(_) => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon(_) => "neon",
-        }
+        self.name
     }
 
-    /// Columns of a panel of packed weights.
-    pub(crate) fn panel(self) -> usize {
-        struct Panel;
-        impl Work for Panel {
-            type Output = usize;
-            #[inline(always)]
-            fn run<S: Simd>(self, _: S) -> usize {
-                S::PANEL
-            }
+    /// The extensions that it uses for bf16 and int8, as Linux names them.
+    pub fn extensions(self) -> &'static [&'static str] {
+        match self.set {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { bf16, int8, .. } => match (bf16.is_some(), int8.is_some()) {
+                (true, true) => &["avx512_bf16", "avx512_vnni"],
+                (true, false) => &["avx512_bf16"],
+                (false, true) => &["avx512_vnni"],
+                (false, false) => &[],
+            },
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 { int8: Some(_), .. } => &["avx_vnni"],
+            _ => &[],
         }
-        self.vectorize(Panel)
     }
 
     /// Runs `work` compiled for this instruction set: the one place where generic code meets a processor.
     pub(crate) fn vectorize<W: Work>(self, work: W) -> W::Output {
-        match self.0 {
+        match self.set {
             Set::Portable(simd) => simd.vectorize(work),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2(simd) => simd.vectorize(work),
+            Set::Avx2 { f32, .. } => f32.vectorize(work),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(simd) => simd.vectorize(work),
+            Set::Avx512 { f32, .. } => f32.vectorize(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(simd) => simd.vectorize(work),
         }
+    }
+
+    /// Runs `work`, which multiplies bf16.
+    pub(crate) fn vectorize_bf16<W: Work>(self, work: W) -> W::Output {
+        match self.set {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { bf16: Some(simd), .. } => simd.vectorize(work),
+            _ => self.vectorize(work),
+        }
+    }
+
+    /// Runs `work`, which multiplies int8. Plain AVX-512 has nothing for that which AVX2 has not.
+    pub(crate) fn vectorize_int8<W: Work>(self, work: W) -> W::Output {
+        match self.set {
+            Set::Portable(simd) => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { int8: Some(simd), .. } => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { avx2: simd, .. } => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 { int8: Some(simd), .. } => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 { f32: simd, .. } => simd.vectorize(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(simd) => simd.vectorize(work),
+        }
+    }
+}
+
+/// Columns of a panel of packed weights.
+pub(crate) struct PanelWidth;
+
+impl Work for PanelWidth {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::PANEL
     }
 }
 

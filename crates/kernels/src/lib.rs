@@ -48,6 +48,8 @@
 
 mod activation;
 mod attention;
+mod bf16;
+mod convert;
 mod crew;
 mod embed;
 mod gemm;
@@ -55,14 +57,20 @@ mod isa;
 mod math;
 mod memory;
 mod norm;
+mod output;
+mod quantized;
 mod simd;
 mod team;
 
 pub use activation::Activation;
 pub use attention::Heads;
+pub use bf16::Bf16;
+pub use convert::Converted;
 pub use crew::Crew;
 pub use embed::Lookup;
-pub use gemm::{Epilogue, PackedMatrix};
+pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{AllocError, release_freed, try_zeroed};
+pub use output::Output;
+pub use quantized::{Int8Rows, QuantizedRows};
 pub use team::{Solo, Team};

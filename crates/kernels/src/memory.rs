@@ -80,7 +80,7 @@ pub fn release_freed() {
 /// Floats in a cache line. A vector load that straddles two lines costs two.
 pub(crate) const LINE: usize = 16;
 
-/// A zeroed buffer whose used part starts on a cache line.
+/// A zeroed buffer of 32-bit words whose used part starts on a cache line.
 pub(crate) struct Aligned {
     storage: Vec<f32>,
     skip: usize,
@@ -95,13 +95,24 @@ impl Aligned {
     }
 
     #[inline(always)]
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        &self.storage[self.skip..self.skip + self.len]
+    pub(crate) fn as_ptr(&self) -> *const u32 {
+        self.storage[self.skip..].as_ptr().cast()
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        &mut self.storage[self.skip..self.skip + self.len]
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u32] {
+        words_mut(&mut self.storage[self.skip..self.skip + self.len])
     }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * size_of::<u32>()
+    }
+}
+
+/// The same memory, as words.
+#[inline(always)]
+pub(crate) fn words_mut(floats: &mut [f32]) -> &mut [u32] {
+    // SAFETY: both are 32 bits of any value, aligned alike.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), floats.len()) }
 }
 
 thread_local! {

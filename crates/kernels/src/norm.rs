@@ -1,5 +1,6 @@
 //! Layer normalization.
 
+use crate::convert::{Converted, Target};
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team, piece, row_pieces};
 use crate::{Kernels, team};
@@ -22,7 +23,7 @@ impl Kernels {
     ) {
         assert_eq!(x.len(), out.len(), "layer_norm: x and out");
         let norm = Norm { weight, bias, eps };
-        norm.rows(self, team, Some(x), out);
+        norm.rows(self, team, Some(x), out, None);
     }
 
     /// [`layer_norm`](Self::layer_norm) of `x` into itself; the same bits.
@@ -31,7 +32,26 @@ impl Kernels {
     /// As [`layer_norm`](Self::layer_norm).
     pub fn layer_norm_in_place(self, team: &dyn Team, x: &mut [f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) {
         let norm = Norm { weight, bias, eps };
-        norm.rows(self, team, None, x);
+        norm.rows(self, team, None, x, None);
+    }
+
+    /// [`layer_norm_in_place`](Self::layer_norm_in_place), which also writes its result as the next linear layer wants it, row
+    /// by row while that is in the nearest cache: the same as [`convert`](Self::convert) afterwards.
+    ///
+    /// # Panics
+    /// As both.
+    pub fn layer_norm_converting(
+        self,
+        team: &dyn Team,
+        x: &mut [f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        eps: f32,
+        to: Converted<'_>,
+    ) {
+        let norm = Norm { weight, bias, eps };
+        let to = Target::new(self, to, x.len());
+        norm.rows(self, team, None, x, Some(to));
     }
 }
 
@@ -43,8 +63,8 @@ struct Norm<'a> {
 }
 
 impl Norm<'_> {
-    /// `from` is where the rows come from, or none if that is `out` itself.
-    fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32]) {
+    /// `from` is where the rows come from, or none if that is `out` itself; `to` where they go beside `out`.
+    fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32], to: Option<Target<'_>>) {
         let width = self.weight.len();
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), width, "layer_norm: bias and weight");
@@ -58,11 +78,13 @@ impl Norm<'_> {
         let out = Shared::new(out);
         team::run(team, pieces, |task| {
             let part = piece(rows, pieces, task);
+            let first = part.start;
             let part = part.start * width..part.end * width;
             let from = from.map(|x| &x[part.clone()]);
             // SAFETY: pieces do not overlap.
             let out = unsafe { out.part(part) };
-            kernels.vectorize(NormRows { norm: self, from, out });
+            let work = NormRows { norm: self, from, out, first, to };
+            kernels.vectorize_bf16(work);
         });
     }
 }
@@ -71,6 +93,9 @@ struct NormRows<'a> {
     norm: Norm<'a>,
     from: Option<&'a [f32]>,
     out: &'a mut [f32],
+    /// Which row is the first.
+    first: usize,
+    to: Option<Target<'a>>,
 }
 
 impl Work for NormRows<'_> {
@@ -79,7 +104,7 @@ impl Work for NormRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let width = self.norm.weight.len();
-        for start in (0..self.out.len()).step_by(width) {
+        for (i, start) in (0..self.out.len()).step_by(width).enumerate() {
             let out = self.out[start..start + width].as_mut_ptr();
             let x = match self.from {
                 Some(from) => from[start..start + width].as_ptr(),
@@ -87,6 +112,10 @@ impl Work for NormRows<'_> {
             };
             // SAFETY: both are rows of `width` floats; an element is read before it is written.
             unsafe { norm_row(s, self.norm, x, out) };
+            if let Some(to) = self.to {
+                // SAFETY: rows do not overlap, and this task has this one.
+                unsafe { to.row(s, self.first + i, &self.out[start..start + width]) };
+            }
         }
     }
 }

@@ -52,33 +52,40 @@ pub(crate) fn row_pieces(team: &dyn Team, rows: usize, least: usize) -> usize {
 }
 
 /// A mutable slice that several tasks write to, each its own part.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    start: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: as sendable as the `&mut [f32]` that it stands for; who uses it from several threads promises disjoint parts.
-unsafe impl Send for Shared<'_> {}
-// SAFETY: see above.
-unsafe impl Sync for Shared<'_> {}
+impl<T> Clone for Shared<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl<'a> Shared<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<T> Copy for Shared<'_, T> {}
+
+// SAFETY: as sendable as the `&mut [T]` that it stands for; who uses it from several threads promises disjoint parts.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: see above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Shared { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The address of element `at`, which may be one past the end.
     #[inline(always)]
-    pub(crate) fn at(self, at: usize) -> *mut f32 {
+    pub(crate) fn at(self, at: usize) -> *mut T {
         debug_assert!(at <= self.len);
         self.start.wrapping_add(at)
     }
 
     /// # Safety
     /// The range lies inside, and nothing else uses that part of the slice while the result lives.
-    pub(crate) unsafe fn part(self, range: std::ops::Range<usize>) -> &'a mut [f32] {
+    pub(crate) unsafe fn part(self, range: std::ops::Range<usize>) -> &'a mut [T] {
         debug_assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, and nobody else's for now: both the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at(range.start), range.len()) }

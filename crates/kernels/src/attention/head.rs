@@ -3,60 +3,73 @@
 use std::ops::Range;
 
 use super::Heads;
-use crate::gemm::{Ahead, Tile};
+use super::number::Number;
+use crate::gemm::{Ahead, Product, Tile};
 use crate::math::exp;
-use crate::memory::LINE;
+use crate::memory::{LINE, words_mut};
+use crate::output::Element;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST, Work};
 use crate::team::Shared;
 
 /// Some queries of one head of one text.
-pub(super) struct Head<'a> {
-    pub qkv: &'a [f32],
+pub(super) struct Head<'a, N, Y> {
+    pub qkv: &'a [N],
     pub heads: Heads,
     pub head: usize,
     /// The rows that may be attended to.
     pub keys: &'a [usize],
     /// The rows to compute.
     pub queries: Range<usize>,
-    pub out: Shared<'a>,
+    pub out: Shared<'a, Y>,
     pub layout: Layout,
 }
 
-/// How a task's scratch memory is divided, in floats: keys, values, then a tile's scores.
+/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, then its scores.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     keys: usize,
     values: usize,
+    queries: usize,
+    /// Words of a row of queries or keys.
+    depth: usize,
     /// From one query's scores to the next one's.
     stride: usize,
 }
 
 impl Layout {
-    pub(super) fn new(keys: usize, dim: usize, panel: usize) -> Self {
+    pub(super) fn new<P: Product>(keys: usize, dim: usize, panel: usize) -> Self {
         let padded = keys.next_multiple_of(panel);
-        // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
-        Layout { keys: padded * dim, values: dim.next_multiple_of(panel) * keys, stride: padded + LINE }
+        let depth = dim.div_ceil(P::NUMBERS);
+        Layout {
+            keys: padded * depth,
+            values: dim.next_multiple_of(panel) * keys.div_ceil(P::NUMBERS),
+            queries: (MOST_TILE_ROWS * depth).next_multiple_of(LINE),
+            depth,
+            // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
+            stride: padded + LINE,
+        }
     }
 
     pub(super) fn len(self) -> usize {
-        self.keys + self.values + MOST_TILE_ROWS * self.stride
+        self.keys + self.values + self.queries + MOST_TILE_ROWS * self.stride
     }
 }
 
-pub(super) struct OnScratch<'a> {
-    pub work: Head<'a>,
+pub(super) struct OnScratch<'a, N, Y> {
+    pub work: Head<'a, N, Y>,
     /// `Layout::len` floats.
     pub scratch: &'a mut [f32],
 }
 
-impl Work for OnScratch<'_> {
+impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let OnScratch { work, scratch } = self;
-        let (keys, scratch) = scratch.split_at_mut(work.layout.keys);
-        let (values, scores) = scratch.split_at_mut(work.layout.values);
+        let (packed, scores) = scratch.split_at_mut(work.layout.len() - MOST_TILE_ROWS * work.layout.stride);
+        let (keys, packed) = words_mut(packed).split_at_mut(work.layout.keys);
+        let (values, queries) = packed.split_at_mut(work.layout.values);
         work.pack_keys(s, keys);
         work.pack_values::<S>(values);
         // Each query alone, so how many of them share a tile is free.
@@ -64,7 +77,8 @@ impl Work for OnScratch<'_> {
         let mut tiles = work.queries.len().div_ceil(S::TILE_ROWS);
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
-            work.scores(s, start..end, keys, scores);
+            work.copy_queries(start..end, queries);
+            work.scores(s, end - start, queries, keys, scores);
             let totals = work.softmax(s, end - start, scores);
             work.results(s, start..end, scores, values, &totals);
             start = end;
@@ -77,7 +91,7 @@ impl Work for OnScratch<'_> {
 #[repr(align(64))]
 struct Buffer([f32; MOST_TILE_ROWS * 2 * WIDEST]);
 
-impl Head<'_> {
+impl<N: Number, Y: Element> Head<'_, N, Y> {
     /// Where the head's part of a row of queries (0), keys (1) or values (2) starts in `qkv`.
     #[inline(always)]
     fn start(&self, row: usize, which: usize) -> usize {
@@ -85,75 +99,90 @@ impl Head<'_> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize, which: usize) -> &[f32] {
+    fn row(&self, row: usize, which: usize) -> &[N] {
         let start = self.start(row, which);
         &self.qkv[start..start + self.heads.dim]
     }
 
-    /// Panels of keys: for each of the `dim` places, that place of `PANEL` keys. Missing keys are zeros.
+    /// Panels of keys: for each word of a key, that of `PANEL` keys. Missing keys are zeros.
     #[inline(always)]
-    fn pack_keys<S: Simd>(&self, s: S, to: &mut [f32]) {
-        let dim = self.heads.dim;
-        for (panel, keys) in to.chunks_exact_mut(S::PANEL * dim).zip(self.keys.chunks(S::PANEL)) {
+    fn pack_keys<S: Simd>(&self, s: S, to: &mut [u32]) {
+        let (depth, numbers) = (self.layout.depth, N::Product::NUMBERS);
+        let stride = 3 * self.heads.hidden();
+        for (panel, keys) in to.chunks_exact_mut(S::PANEL * depth).zip(self.keys.chunks(S::PANEL)) {
             if keys.len() < S::PANEL {
-                panel.fill(0.0);
+                panel.fill(0);
             }
             for (half, keys) in keys.chunks(S::WIDTH).enumerate() {
                 let panel = &mut panel[half * S::WIDTH..];
                 let mut done = 0;
                 let adjacent = keys[keys.len() - 1] - keys[0] + 1 == keys.len();
-                if keys.len() == S::WIDTH && adjacent {
-                    while done + S::WIDTH <= dim {
-                        let from = self.row(keys[0], 1)[done..].as_ptr();
-                        let to = panel[done * S::PANEL..].as_mut_ptr();
-                        // SAFETY: WIDTH adjacent keys from `done` on, of which WIDTH places are left; as many places of
-                        // `WIDTH` keys in the panel, of `dim` × PANEL floats.
-                        unsafe { s.transpose(from, 3 * self.heads.hidden(), to, S::PANEL) };
+                if keys.len() == S::WIDTH && adjacent && stride.is_multiple_of(numbers) {
+                    while (done + S::WIDTH) * numbers <= self.heads.dim {
+                        let from = self.row(keys[0], 1)[done * numbers..].as_ptr().cast();
+                        let to = panel[done * S::PANEL..].as_mut_ptr().cast();
+                        // SAFETY: WIDTH adjacent keys from `done` on, of which WIDTH words are left; as many words of
+                        // `WIDTH` keys in the panel, of `depth` × PANEL words. They may pass for floats while they are
+                        // only moved.
+                        unsafe { s.transpose(from, stride / numbers, to, S::PANEL) };
                         done += S::WIDTH;
                     }
                 }
                 for (i, &key) in keys.iter().enumerate() {
-                    for (place, x) in self.row(key, 1).iter().enumerate().skip(done) {
-                        panel[place * S::PANEL + i] = *x;
+                    let key = self.row(key, 1);
+                    for w in done..depth {
+                        panel[w * S::PANEL + i] = N::word(key, w);
                     }
                 }
             }
         }
     }
 
-    /// Panels of values: for each key, `PANEL` places of its value. Missing places are zeros.
+    /// Panels of values: for each word of keys, `PANEL` places of their values. Missing places are zeros.
     #[inline(always)]
-    fn pack_values<S: Simd>(&self, to: &mut [f32]) {
-        for (p, panel) in to.chunks_exact_mut((S::PANEL * self.keys.len()).max(1)).enumerate() {
-            for (&key, to) in self.keys.iter().zip(panel.chunks_exact_mut(S::PANEL)) {
-                let value = &self.row(key, 2)[p * S::PANEL..];
-                if value.len() >= S::PANEL {
-                    to.copy_from_slice(&value[..S::PANEL]);
-                } else {
-                    to[..value.len()].copy_from_slice(value);
-                    to[value.len()..].fill(0.0);
+    fn pack_values<S: Simd>(&self, to: &mut [u32]) {
+        let words = self.keys.chunks(N::Product::NUMBERS);
+        for (p, panel) in to.chunks_exact_mut((S::PANEL * words.len()).max(1)).enumerate() {
+            for (keys, to) in words.clone().zip(panel.chunks_exact_mut(S::PANEL)) {
+                let places = p * S::PANEL..self.heads.dim.min((p + 1) * S::PANEL);
+                let value = |&key: &usize| &self.row(key, 2)[places.clone()];
+                if places.len() < S::PANEL {
+                    to.fill(0);
                 }
+                N::beside(value(&keys[0]), keys.get(1).map(value), &mut to[..places.len()]);
+            }
+        }
+    }
+
+    /// A tile of queries, word by word.
+    #[inline(always)]
+    fn copy_queries(&self, queries: Range<usize>, to: &mut [u32]) {
+        for (row, to) in queries.zip(to.chunks_exact_mut(self.layout.depth)) {
+            let query = self.row(row, 0);
+            for (w, word) in to.iter_mut().enumerate() {
+                *word = N::word(query, w);
             }
         }
     }
 
     /// q·k of a tile of queries with all keys.
     #[inline(always)]
-    fn scores<S: Simd>(&self, s: S, queries: Range<usize>, keys: &[f32], scores: &mut [f32]) {
-        let dim = self.heads.dim;
-        for (p, panel) in keys.chunks_exact(S::PANEL * dim).enumerate() {
+    fn scores<S: Simd>(&self, s: S, count: usize, queries: &[u32], keys: &[u32], scores: &mut [f32]) {
+        let depth = self.layout.depth;
+        for (p, panel) in keys.chunks_exact(S::PANEL * depth).enumerate() {
             let tile = Tile {
-                a: self.qkv[self.start(queries.start, 0)..].as_ptr(),
-                a_stride: 3 * self.heads.hidden(),
-                b: panel.as_ptr(),
-                depth: dim,
+                product: N::product(),
+                a: queries.as_ptr().cast(),
+                a_stride: depth,
+                b: panel.as_ptr().cast(),
+                depth,
                 c: scores[p * S::PANEL..].as_mut_ptr(),
                 c_stride: self.layout.stride,
-                resume: false,
                 ahead: Ahead::NOTHING,
             };
-            // SAFETY: the queries are rows of qkv; a panel is dim × PANEL; scores has a stride for each row of a tile.
-            unsafe { tile.run_rows(s, queries.len()) };
+            // SAFETY: there are as many queries of `depth` words; a panel is depth × PANEL; scores has a stride for each
+            // row of a tile.
+            unsafe { tile.run_rows(s, count) };
         }
     }
 
@@ -165,7 +194,7 @@ impl Head<'_> {
         for (total, row) in totals.iter_mut().zip(scores.chunks_exact_mut(self.layout.stride)).take(queries) {
             let row = &mut row[..n.next_multiple_of(S::PANEL)];
             row[n..].fill(f32::NEG_INFINITY);
-            *total = softmax(s, row, self.heads.scale);
+            *total = softmax::<N, S>(s, row, self.heads.scale);
         }
         totals
     }
@@ -177,23 +206,24 @@ impl Head<'_> {
         s: S,
         queries: Range<usize>,
         weights: &[f32],
-        values: &[f32],
+        values: &[u32],
         totals: &[f32; MOST_TILE_ROWS],
     ) {
-        let (n, dim) = (self.keys.len(), self.heads.dim);
+        let (depth, dim) = (self.keys.len().div_ceil(N::Product::NUMBERS), self.heads.dim);
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         for first in (0..dim).step_by(S::PANEL) {
             let tile = Tile {
-                a: weights.as_ptr(),
+                product: N::product(),
+                a: weights.as_ptr().cast(),
                 a_stride: self.layout.stride,
-                b: values[first * n..].as_ptr(),
-                depth: n,
+                b: values[first * depth..].as_ptr().cast(),
+                depth,
                 c: buffer.0.as_mut_ptr(),
                 c_stride: S::PANEL,
-                resume: false,
                 ahead: Ahead::NOTHING,
             };
-            // SAFETY: n ≤ stride weights in each row, n × PANEL values in the panel; the buffer holds the largest tile.
+            // SAFETY: a row has as many words of weights, the last one filled up with the zero that a missing key gets;
+            // depth × PANEL words of values in the panel; the buffer holds the largest tile.
             unsafe { tile.run_rows(s, queries.len()) };
             let columns = first..dim.min(first + S::PANEL);
             for (r, row) in queries.clone().enumerate() {
@@ -205,7 +235,7 @@ impl Head<'_> {
                     unsafe {
                         let sum = s.load(buffer.0.as_ptr().add(r * S::PANEL + v - first));
                         let to = self.out.at(row * self.heads.hidden() + self.head * dim + v);
-                        s.store_first(to, lanes, s.mul(sum, share));
+                        Y::store_first(s, to, lanes, s.mul(sum, share));
                     }
                 }
             }
@@ -216,7 +246,7 @@ impl Head<'_> {
 /// Turns scores into e^(scale·(score − largest)) and returns the sum. Dividing by it is left to the end, where there are
 /// fewer numbers to divide. Scores of −∞ become 0. `row` is a whole number of panels.
 #[inline(always)]
-fn softmax<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
+fn softmax<N: Number, S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
     let start = row.as_mut_ptr();
     let mut largest = [s.splat(f32::MIN); 2];
     let mut total = [s.splat(0.0); 2];
@@ -230,9 +260,9 @@ fn softmax<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
         let largest = s.splat(s.largest(s.max(largest[0], largest[1])));
         for i in (0..row.len()).step_by(S::PANEL) {
             for (half, total) in total.iter_mut().enumerate() {
-                let at = start.add(i + half * S::WIDTH);
-                let weight = exp(s, s.mul(s.sub(s.load(at), largest), scale));
-                s.store(at, weight);
+                let at = i + half * S::WIDTH;
+                let weight = exp(s, s.mul(s.sub(s.load(start.add(at)), largest), scale));
+                N::store_weights(s, start, at, weight);
                 *total = s.add(*total, weight);
             }
         }

@@ -2,20 +2,26 @@
 //!
 //! A task takes one head of one text, or some of its queries. It copies the keys and values that may be attended to into
 //! panels, as weights are packed, and then goes through the queries a tile at a time: scores = q·kᵀ, softmax, p·v, all
-//! with the micro-kernel of the linear layer. Only the scores of one tile exist at a time.
+//! with the micro-kernel of the linear layer. Only the scores of one tile exist at a time. In bf16 the weights p are rounded
+//! like everything else; scores and sums are f32.
 //!
 //! A masked key is left out while packing. So it costs nothing, its weight is exactly 0 whatever it holds, and the result
 //! is, bit for bit, that of a text without it.
 
 mod head;
+mod number;
 
 use std::ops::Range;
 
 use head::{Head, Layout, OnScratch};
+use number::Number;
 
+use crate::gemm::Product;
+use crate::isa::PanelWidth;
 use crate::memory::with_scratch;
+use crate::output::{Element, Output};
 use crate::team::{Shared, Team, piece};
-use crate::{Kernels, team};
+use crate::{Bf16, Kernels, team};
 
 /// How a row of queries, keys or values is cut into heads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,38 +63,70 @@ impl Kernels {
         heads: Heads,
         out: &mut [f32],
     ) {
-        let hidden = heads.hidden();
-        assert!(heads.scale > 0.0, "attention: scale");
-        assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
-        if out.is_empty() {
-            return;
-        }
-        assert!(hidden > 0 && out.len().is_multiple_of(hidden), "attention: rows of {hidden} in {}", out.len());
-        let rows = out.len() / hidden;
-        if let Some(mask) = mask {
-            assert_eq!(mask.len(), rows, "attention: mask");
-        }
-        let mut end = 0;
-        for text in texts {
-            assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
-            end = text.end;
-        }
-
-        let tasks = tasks(team.threads(), texts, heads.count);
-        let out = Shared::new(out);
-        team::run(team, tasks.len(), |task| {
-            let Task { text, head, queries } = tasks[task].clone();
-            let keys: Vec<usize> = match mask {
-                Some(mask) => text.filter(|&row| mask[row]).collect(),
-                None => text.collect(),
-            };
-            let layout = Layout::new(keys.len(), heads.dim, self.panel());
-            let work = Head { qkv, heads, head, keys: &keys, queries, out, layout };
-            with_scratch(layout.len(), |scratch| {
-                self.vectorize(OnScratch { work, scratch });
-            });
-        });
+        attention(self, team, qkv, texts, mask, heads, out);
     }
+
+    /// [`attention`](Self::attention) of queries, keys and values in bf16, with results in f32 or rounded to bf16.
+    ///
+    /// # Panics
+    /// As [`attention`](Self::attention).
+    pub fn attention_bf16<'a>(
+        self,
+        team: &dyn Team,
+        qkv: &[Bf16],
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        heads: Heads,
+        out: impl Into<Output<'a>>,
+    ) {
+        match out.into() {
+            Output::F32(out) => attention(self, team, qkv, texts, mask, heads, out),
+            Output::Bf16(out) => attention(self, team, qkv, texts, mask, heads, out),
+        }
+    }
+}
+
+fn attention<N: Number, Y: Element>(
+    kernels: Kernels,
+    team: &dyn Team,
+    qkv: &[N],
+    texts: &[Range<usize>],
+    mask: Option<&[bool]>,
+    heads: Heads,
+    out: &mut [Y],
+) {
+    let hidden = heads.hidden();
+    assert!(heads.scale > 0.0, "attention: scale");
+    assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
+    if out.is_empty() {
+        return;
+    }
+    assert!(hidden > 0 && out.len().is_multiple_of(hidden), "attention: rows of {hidden} in {}", out.len());
+    let rows = out.len() / hidden;
+    if let Some(mask) = mask {
+        assert_eq!(mask.len(), rows, "attention: mask");
+    }
+    let mut end = 0;
+    for text in texts {
+        assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
+        end = text.end;
+    }
+
+    let tasks = tasks(team.threads(), texts, heads.count);
+    let out = Shared::new(out);
+    let panel = N::Product::vectorize(kernels, PanelWidth);
+    team::run(team, tasks.len(), |task| {
+        let Task { text, head, queries } = tasks[task].clone();
+        let keys: Vec<usize> = match mask {
+            Some(mask) => text.filter(|&row| mask[row]).collect(),
+            None => text.collect(),
+        };
+        let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel);
+        let work = Head { qkv, heads, head, keys: &keys, queries, out, layout };
+        with_scratch(layout.len(), |scratch| {
+            N::Product::vectorize(kernels, OnScratch { work, scratch });
+        });
+    });
 }
 
 #[derive(Clone)]

@@ -1,20 +1,163 @@
 //! Weights, rearranged once at load into the order in which the micro-kernel reads them.
 
-use crate::Kernels;
+use super::product::{Bf16Product, F32Product, Product};
+use crate::bf16::pair;
+use crate::isa::PanelWidth;
 use crate::memory::{Aligned, AllocError};
 use crate::simd::{Simd, Work};
+use crate::{Bf16, Kernels};
 
-/// A weight matrix `[out, in]`, packed in panels for one instruction set.
+/// Panels of words: what the packed matrices of all precisions have in common.
 ///
-/// A panel is a strip of output columns (32 for AVX-512: two vectors), stored k by k: for each of the `in` inputs, the
-/// weights that lead from it to these columns, side by side. The micro-kernel reads a panel from front to back, one
-/// cache line after the other. Columns that the last panel lacks are zeros.
-pub struct PackedMatrix {
-    pub(super) kernels: Kernels,
-    pub(super) inp: usize,
-    pub(super) out: usize,
-    pub(super) panels: Aligned,
+/// A panel is a strip of output columns (32 for AVX-512: two vectors), stored step by step: for each of the inputs, or each
+/// two of them in bf16 and four in int8, the words that lead from there to these columns, side by side. The micro-kernel
+/// reads a panel from front to back, one cache line after the other. Columns that the last panel lacks are zeros.
+pub(super) struct Panels {
+    pub kernels: Kernels,
+    /// The length of an input row.
+    pub inp: usize,
+    /// The length of an output row.
+    pub out: usize,
+    /// Words for each column.
+    pub steps: usize,
+    pub words: Aligned,
 }
+
+/// How the weights of one output column turn into words.
+pub(super) trait Encode {
+    type Product: Product;
+
+    /// Writes all of `words`; what `weights` lack to fill the last one is zero.
+    fn column<S: Simd>(&mut self, s: S, column: usize, weights: &[f32], words: &mut [u32]);
+}
+
+impl Panels {
+    /// Packs matrices `[out_i, in]` as if their rows were one matrix.
+    pub(super) fn pack<E: Encode>(
+        kernels: Kernels,
+        weights: &[(&[f32], usize)],
+        inp: usize,
+        mut encode: E,
+    ) -> Result<(Self, E), AllocError> {
+        let out: usize = weights.iter().map(|(_, out)| out).sum();
+        let steps = inp.div_ceil(E::Product::NUMBERS);
+        let panel = E::Product::vectorize(kernels, PanelWidth);
+        let len = out.div_ceil(panel).checked_mul(panel).and_then(|columns| columns.checked_mul(steps));
+        let mut words = Aligned::try_zeroed(len.ok_or(AllocError { bytes: usize::MAX })?)?;
+        let mut first = 0;
+        for &(weight, out) in weights {
+            assert_eq!(weight.len(), out * inp, "pack: weight of {out} × {inp}");
+            let words = words.as_mut_slice();
+            E::Product::vectorize(kernels, Pack { weight, inp, steps, first, encode: &mut encode, words });
+            first += out;
+        }
+        Ok((Panels { kernels, inp, out, steps, words }, encode))
+    }
+
+    /// How many panels there are.
+    pub(super) fn count<P: Product>(&self) -> usize {
+        self.out.div_ceil(P::vectorize(self.kernels, PanelWidth))
+    }
+}
+
+/// Copies the rows of one matrix to the columns from `first` on.
+struct Pack<'a, E> {
+    weight: &'a [f32],
+    inp: usize,
+    steps: usize,
+    first: usize,
+    encode: &'a mut E,
+    words: &'a mut [u32],
+}
+
+impl<E: Encode> Work for Pack<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Pack { weight, inp, steps, first, encode, words } = self;
+        if inp == 0 {
+            return;
+        }
+        let rows = weight.len() / inp;
+        let mut encoded = vec![0; S::WIDTH * steps];
+        let mut row = 0;
+        while row < rows {
+            let column = first + row;
+            let at = column / S::PANEL * S::PANEL * steps + column % S::PANEL;
+            // As many rows as fit beside each other in this panel, at most a vector of them.
+            let beside = (rows - row).min(S::PANEL - column % S::PANEL).min(S::WIDTH);
+            let from = &weight[row * inp..(row + beside) * inp];
+            for (r, (weights, words)) in from.chunks_exact(inp).zip(encoded.chunks_exact_mut(steps)).enumerate() {
+                encode.column(s, column + r, weights, words);
+            }
+            interleave(s, &encoded[..beside * steps], steps, &mut words[at..]);
+            row += beside;
+        }
+    }
+}
+
+/// `to[k · PANEL + r] = from[r · steps + k]` for the rows r of `from`.
+#[inline(always)]
+fn interleave<S: Simd>(s: S, from: &[u32], steps: usize, to: &mut [u32]) {
+    let rows = from.len() / steps;
+    let mut k = 0;
+    if rows == S::WIDTH {
+        while k + S::WIDTH <= steps {
+            assert!((k + S::WIDTH - 1) * S::PANEL + S::WIDTH <= to.len());
+            // SAFETY: WIDTH rows of `steps` ≥ k + WIDTH words are there to be read; the last place written is
+            // (k + WIDTH − 1)·PANEL + WIDTH − 1, inside what the panel has left for `steps` steps. Words may pass for floats
+            // while they are only moved.
+            unsafe {
+                let to = to.as_mut_ptr().add(k * S::PANEL);
+                s.transpose(from.as_ptr().add(k).cast(), steps, to.cast(), S::PANEL);
+            }
+            k += S::WIDTH;
+        }
+    }
+    for k in k..steps {
+        for r in 0..rows {
+            to[k * S::PANEL + r] = from[r * steps + k];
+        }
+    }
+}
+
+/// Implements what every packed matrix can say of itself.
+macro_rules! describe {
+    ($name:ident) => {
+        impl $name {
+            /// The length of an input row.
+            pub fn inputs(&self) -> usize {
+                self.panels.inp
+            }
+
+            /// The length of an output row.
+            pub fn outputs(&self) -> usize {
+                self.panels.out
+            }
+
+            /// The instruction set that it was packed for: the only one that can use it.
+            pub fn kernels(&self) -> crate::Kernels {
+                self.panels.kernels
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let (out, inp, name) = (self.outputs(), self.inputs(), self.kernels().name());
+                write!(f, concat!(stringify!($name), "({} × {}, {})"), out, inp, name)
+            }
+        }
+    };
+}
+pub(super) use describe;
+
+/// A weight matrix `[out, in]` in f32, packed in panels for one instruction set.
+pub struct PackedMatrix {
+    pub(super) panels: Panels,
+}
+
+describe!(PackedMatrix);
 
 impl PackedMatrix {
     /// Packs a `[out, in]` matrix, row-major, as `torch.nn.Linear` stores it.
@@ -37,96 +180,68 @@ impl PackedMatrix {
     /// # Panics
     /// Unless each has `out_i` × `inp` elements.
     pub fn pack_side_by_side(kernels: Kernels, weights: &[(&[f32], usize)], inp: usize) -> Result<Self, AllocError> {
-        let panel = kernels.panel();
-        let out: usize = weights.iter().map(|(_, out)| out).sum();
-        let len = out.div_ceil(panel).checked_mul(panel).and_then(|columns| columns.checked_mul(inp));
-        let mut panels = Aligned::try_zeroed(len.ok_or(AllocError { bytes: usize::MAX })?)?;
-        let mut first = 0;
-        for &(weight, out) in weights {
-            assert_eq!(weight.len(), out * inp, "pack: weight of {out} × {inp}");
-            kernels.vectorize(Pack { weight, inp, first, panels: panels.as_mut_slice() });
-            first += out;
-        }
-        Ok(PackedMatrix { kernels, inp, out, panels })
-    }
-
-    /// The length of an input row.
-    pub fn inputs(&self) -> usize {
-        self.inp
-    }
-
-    /// The length of an output row.
-    pub fn outputs(&self) -> usize {
-        self.out
-    }
-
-    /// The instruction set that it was packed for: the only one that can use it.
-    pub fn kernels(&self) -> Kernels {
-        self.kernels
+        let (panels, _) = Panels::pack(kernels, weights, inp, AsTheyAre)?;
+        Ok(Self { panels })
     }
 
     /// Bytes that it occupies.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.panels.as_slice())
+        self.panels.words.bytes()
     }
 }
 
-impl std::fmt::Debug for PackedMatrix {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PackedMatrix({} × {}, {})", self.out, self.inp, self.kernels.name())
-    }
-}
+struct AsTheyAre;
 
-/// Copies the rows of one matrix to the columns from `first` on.
-struct Pack<'a> {
-    weight: &'a [f32],
-    inp: usize,
-    first: usize,
-    panels: &'a mut [f32],
-}
-
-impl Work for Pack<'_> {
-    type Output = ();
+impl Encode for AsTheyAre {
+    type Product = F32Product;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Pack { weight, inp, first, panels } = self;
-        if inp == 0 {
-            return;
-        }
-        let rows = weight.len() / inp;
-        let mut row = 0;
-        while row < rows {
-            let column = first + row;
-            let at = column / S::PANEL * S::PANEL * inp + column % S::PANEL;
-            // As many rows as fit beside each other in this panel, at most a vector of them.
-            let beside = (rows - row).min(S::PANEL - column % S::PANEL).min(S::WIDTH);
-            let from = &weight[row * inp..(row + beside) * inp];
-            interleave(s, from, inp, &mut panels[at..]);
-            row += beside;
+    fn column<S: Simd>(&mut self, _: S, _: usize, weights: &[f32], words: &mut [u32]) {
+        for (word, weight) in words.iter_mut().zip(weights) {
+            *word = weight.to_bits();
         }
     }
 }
 
-/// `to[k · PANEL + r] = from[r · inp + k]` for the rows r of `from`.
-#[inline(always)]
-fn interleave<S: Simd>(s: S, from: &[f32], inp: usize, to: &mut [f32]) {
-    let rows = from.len() / inp;
-    let mut k = 0;
-    if rows == S::WIDTH {
-        while k + S::WIDTH <= inp {
-            // SAFETY: WIDTH rows of `inp` ≥ k + WIDTH floats are there to be read; the last place written is
-            // (k + WIDTH − 1)·PANEL + WIDTH − 1, inside what the panel has left for `inp` steps.
-            unsafe {
-                assert!((k + S::WIDTH - 1) * S::PANEL + S::WIDTH <= to.len());
-                s.transpose(from.as_ptr().add(k), inp, to.as_mut_ptr().add(k * S::PANEL), S::PANEL);
-            }
-            k += S::WIDTH;
-        }
+/// A weight matrix `[out, in]` in bf16, packed in panels for one instruction set.
+pub struct PackedBf16 {
+    pub(super) panels: Panels,
+}
+
+describe!(PackedBf16);
+
+impl PackedBf16 {
+    /// Rounds matrices to bf16 and packs them side by side, as [`PackedMatrix::pack_side_by_side`] does.
+    ///
+    /// # Errors
+    /// [`AllocError`] if there is no memory for them.
+    ///
+    /// # Panics
+    /// Unless each has `out_i` × `inp` elements.
+    pub fn pack_side_by_side(kernels: Kernels, weights: &[(&[f32], usize)], inp: usize) -> Result<Self, AllocError> {
+        let (panels, _) = Panels::pack(kernels, weights, inp, Rounded)?;
+        Ok(Self { panels })
     }
-    for k in k..inp {
-        for r in 0..rows {
-            to[k * S::PANEL + r] = from[r * inp + k];
+
+    /// Bytes that it occupies.
+    pub fn bytes(&self) -> usize {
+        self.panels.words.bytes()
+    }
+}
+
+struct Rounded;
+
+impl Encode for Rounded {
+    type Product = Bf16Product;
+
+    #[inline(always)]
+    fn column<S: Simd>(&mut self, _: S, _: usize, weights: &[f32], words: &mut [u32]) {
+        let pairs = weights.chunks_exact(2);
+        if let ([last], Some(word)) = (pairs.remainder(), words.last_mut()) {
+            *word = pair(Bf16::from_f32(*last), Bf16::default());
+        }
+        for (word, two) in words.iter_mut().zip(pairs) {
+            *word = pair(Bf16::from_f32(two[0]), Bf16::from_f32(two[1]));
         }
     }
 }

@@ -1,17 +1,19 @@
-//! AVX2 with FMA: eight lanes, 16 registers. What every x86-64 processor since about 2015 has.
+//! AVX2 with FMA: eight lanes, 16 registers. What every x86-64 processor since about 2015 has. Newer ones add the dot product
+//! of int8 (AVX-VNNI).
 
 use std::arch::x86_64::*;
 
 use super::{Simd, Work};
 
-/// Proof that the processor has AVX2 and FMA.
+/// Proof that the processor has AVX2 and FMA, and AVX-VNNI if so said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const VNNI: bool = false>(());
 
-impl Avx2 {
+impl<const VNNI: bool> Avx2<VNNI> {
     pub(crate) fn detect() -> Option<Self> {
         let present = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        present.then_some(Avx2(()))
+        let extended = !VNNI || is_x86_feature_detected!("avxvnni");
+        (present && extended).then_some(Avx2(()))
     }
 }
 
@@ -29,8 +31,9 @@ fn first(n: usize) -> __m256i {
     op!(_mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type V = __m256;
+    type I = __m256i;
     const WIDTH: usize = 8;
     /// 12 accumulators.
     const TILE_ROWS: usize = 6;
@@ -38,10 +41,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx2,fma")]
-        fn inside<W: Work>(simd: Avx2, work: W) -> W::Output {
+        fn plain<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
-        op!(inside(self, work))
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        fn with_vnni<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        if VNNI { op!(with_vnni(self, work)) } else { op!(plain(self, work)) }
     }
 
     #[inline(always)]
@@ -166,5 +173,61 @@ impl Simd for Avx2 {
     fn prefetch(self, at: *const f32) {
         // SAFETY: a prefetch of any address is only a hint; every x86-64 processor has it.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u32) -> __m256i {
+        // SAFETY: the caller vouches for 8 readable words.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> __m256i {
+        op!(_mm256_set1_epi32(word as i32))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, words: __m256i) -> __m256 {
+        op!(_mm256_cvtepi32_ps(words))
+    }
+
+    #[inline(always)]
+    fn lower(self, words: __m256i) -> __m256 {
+        op!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)))
+    }
+
+    #[inline(always)]
+    fn upper(self, words: __m256i) -> __m256 {
+        op!(_mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32))))
+    }
+
+    const OFFSET: u8 = if VNNI { 128 } else { 0 };
+
+    /// Without VNNI, |b| times a with b's sign: pairs of products are at most 2 · 127², which 16 bits hold.
+    #[inline(always)]
+    fn dot_int8(self, a: __m256i, b: __m256i, sum: __m256i) -> __m256i {
+        if VNNI {
+            op!(_mm256_dpbusd_avx_epi32(sum, a, b))
+        } else {
+            op!({
+                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(a, b));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int8(self, to: *mut u8, n: usize, v: __m256, offset: u8) {
+        // SAFETY: `n` ≤ 8 bytes, for which the caller vouches.
+        unsafe {
+            let whole = _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(i32::from(offset)));
+            // The lowest byte of each word, four words in the lowest word of either half.
+            let gather = _mm256_set1_epi32(0x0c08_0400);
+            let bytes = _mm256_shuffle_epi8(whole, gather);
+            let lower = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes)).to_le_bytes();
+            let upper = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(bytes)).to_le_bytes();
+            let both = [lower, upper];
+            std::ptr::copy_nonoverlapping(both.as_ptr().cast(), to, n);
+        }
     }
 }

@@ -1,19 +1,33 @@
-//! AVX-512: sixteen lanes, 32 registers. Only its foundation subset is used.
+//! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
+//! int8.
 
 use std::arch::x86_64::*;
 
 use super::{Simd, Work};
+use crate::Bf16;
 
-/// Proof that the processor has AVX-512F.
+/// Proof that the processor has AVX-512F, and the extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const EXTENSION: u8 = NONE>(());
 
-impl Avx512 {
+/// Nothing more.
+pub(crate) const NONE: u8 = 0;
+/// AVX512_BF16.
+pub(crate) const BF16: u8 = 1;
+/// AVX512_VNNI: dot products of int8.
+pub(crate) const VNNI: u8 = 2;
+
+impl<const EXTENSION: u8> Avx512<EXTENSION> {
     pub(crate) fn detect() -> Option<Self> {
         // AVX2 and FMA come with every AVX-512, but the compiler wants them named.
         let present =
             is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        present.then_some(Avx512(()))
+        let extended = match EXTENSION {
+            BF16 => is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw"),
+            VNNI => is_x86_feature_detected!("avx512vnni"),
+            _ => true,
+        };
+        (present && extended).then_some(Avx512(()))
     }
 }
 
@@ -31,8 +45,9 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-impl Simd for Avx512 {
+impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     type V = __m512;
+    type I = __m512i;
     const WIDTH: usize = 16;
     /// 24 accumulators.
     const TILE_ROWS: usize = 12;
@@ -40,10 +55,22 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
-        fn inside<W: Work>(simd: Avx512, work: W) -> W::Output {
+        fn plain<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
-        op!(inside(self, work))
+        #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+        fn with_bf16<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
+        fn with_vnni<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        match EXTENSION {
+            BF16 => op!(with_bf16(self, work)),
+            VNNI => op!(with_vnni(self, work)),
+            _ => op!(plain(self, work)),
+        }
     }
 
     #[inline(always)]
@@ -198,6 +225,99 @@ impl Simd for Avx512 {
                     _mm512_storeu_ps(to.add((4 * quarter + c) * to_stride), column);
                 }
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u32) -> __m512i {
+        // SAFETY: the caller vouches for 16 readable words.
+        unsafe { _mm512_loadu_epi32(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> __m512i {
+        op!(_mm512_set1_epi32(word as i32))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, words: __m512i) -> __m512 {
+        op!(_mm512_cvtepi32_ps(words))
+    }
+
+    #[inline(always)]
+    fn lower(self, words: __m512i) -> __m512 {
+        op!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)))
+    }
+
+    #[inline(always)]
+    fn upper(self, words: __m512i) -> __m512 {
+        op!(_mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32 as i32))))
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, a: __m512i, b: __m512i, sum: __m512) -> __m512 {
+        if EXTENSION == BF16 {
+            // SAFETY: an `Avx512<BF16>` proves that the processor has the instruction. Both types are 512 plain bits.
+            unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b)) }
+        } else {
+            let sum = self.fma(self.lower(a), self.lower(b), sum);
+            self.fma(self.upper(a), self.upper(b), sum)
+        }
+    }
+
+    const OFFSET: u8 = 128;
+
+    #[inline(always)]
+    fn dot_int8(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
+        if EXTENSION == VNNI {
+            op!(_mm512_dpbusd_epi32(sum, a, b))
+        } else {
+            // Never the best choice: see `Kernels::vectorize_int8`.
+            op!({
+                let mut sum = sum;
+                for byte in 0..4 {
+                    let shift = _mm_cvtsi32_si128(24 - 8 * byte);
+                    let a = _mm512_srli_epi32::<24>(_mm512_sll_epi32(a, shift));
+                    let b = _mm512_srai_epi32::<24>(_mm512_sll_epi32(b, shift));
+                    sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(a, b));
+                }
+                sum
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: __m512) {
+        op!({
+            let rounded: __m256i = if EXTENSION == BF16 {
+                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
+            } else {
+                let bits = _mm512_castps_si512(v);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+                let subnormal = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(v), _mm512_set1_ps(f32::MIN_POSITIVE));
+                let sign = _mm512_set1_epi32(i32::MIN);
+                let rounded = _mm512_mask_and_epi32(rounded, subnormal, bits, sign);
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+                let rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(1 << 22));
+                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
+            };
+            if n == Self::WIDTH {
+                _mm256_storeu_si256(to.cast(), rounded);
+            } else {
+                let mut lanes = [0u16; 16];
+                _mm256_storeu_si256(lanes.as_mut_ptr().cast(), rounded);
+                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to.cast(), n);
+            }
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_int8(self, to: *mut u8, n: usize, v: __m512, offset: u8) {
+        // SAFETY: masked lanes are not written; the caller vouches for the others.
+        unsafe {
+            let whole = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(i32::from(offset)));
+            _mm512_mask_cvtepi32_storeu_epi8(to.cast(), first(n), whole);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Vectors of `f32` of one instruction set, and how generic code gets compiled for it.
+//! Vectors of one instruction set, and how generic code gets compiled for it.
 //!
 //! Everything numeric in this crate is written once, generically over [`Simd`]: read `S::V` as "a few floats side by
 //! side" and the code says what it computes. [`portable`] gives the meaning of every operation in plain Rust; the other
@@ -10,6 +10,8 @@
 //! Two rules keep generic code fast. A function on the way from [`Simd::vectorize`] to an operation is `#[inline(always)]`,
 //! because only code that is inlined into a function with the target feature may use its registers. And closures stay out
 //! of inner loops, for the same reason.
+
+use crate::Bf16;
 
 pub(crate) mod portable;
 
@@ -36,7 +38,11 @@ pub(crate) trait Work {
 
 /// One instruction set: a vector of [`Simd::WIDTH`] floats and its operations, lane by lane unless said otherwise.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of floats.
     type V: Copy;
+
+    /// As many words of 32 bits: whole numbers, or in each word two bf16 or four int8, the first one lowest.
+    type I: Copy;
 
     /// Floats in a vector; at most [`WIDEST`].
     const WIDTH: usize;
@@ -154,9 +160,70 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for r in 0..Self::WIDTH {
             for c in 0..Self::WIDTH {
-                // SAFETY: the caller's promise, for this r and c.
-                unsafe { *to.add(c * to_stride + r) = *from.add(r * from_stride + c) };
+                // SAFETY: the caller's promise, for this r and c. Rows of bf16 pairs may lie at any even address.
+                unsafe { to.add(c * to_stride + r).write(from.add(r * from_stride + c).read_unaligned()) };
             }
+        }
+    }
+
+    /// # Safety
+    /// `WIDTH` words can be read at `from`, which need not be aligned.
+    unsafe fn load_words(self, from: *const u32) -> Self::I;
+
+    fn splat_word(self, word: u32) -> Self::I;
+
+    /// Whole numbers as floats, rounded to nearest even.
+    fn to_floats(self, words: Self::I) -> Self::V;
+
+    /// The lower bf16 of each word.
+    fn lower(self, words: Self::I) -> Self::V;
+
+    /// The upper bf16 of each word.
+    fn upper(self, words: Self::I) -> Self::V;
+
+    /// `sum + a₀·b₀ + a₁·b₁` of the two bf16 in each word, in f32. Instructions that do this at once round as they please and
+    /// take subnormals for 0.
+    #[inline(always)]
+    fn dot_bf16(self, a: Self::I, b: Self::I, sum: Self::V) -> Self::V {
+        let sum = self.fma(self.lower(a), self.lower(b), sum);
+        self.fma(self.upper(a), self.upper(b), sum)
+    }
+
+    /// What int8 inputs have added to them when they are stored: 128 where the instruction for [`dot_int8`](Self::dot_int8)
+    /// wants its first factors unsigned, or else 0.
+    const OFFSET: u8;
+
+    /// `sum + a₀·b₀ + a₁·b₁ + a₂·b₂ + a₃·b₃` of the four int8 in each word, exactly, as long as 32 bits hold it. b is within
+    /// ±127, a within ±127 + `OFFSET`, where `OFFSET` is not taken off.
+    fn dot_int8(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+
+    /// Stores the first `n` lanes, rounded as [`Bf16::from_f32`] does.
+    ///
+    /// # Safety
+    /// `n ≤ WIDTH`, and `n` bf16 can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: Self::V) {
+        let mut lanes = [0.0; WIDEST];
+        // SAFETY: WIDTH ≤ WIDEST for the store; the caller vouches for the target.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            let rounded = lanes.map(Bf16::from_f32);
+            std::ptr::copy_nonoverlapping(rounded.as_ptr(), to, n);
+        }
+    }
+
+    /// Stores the lowest byte of each of the first `n` lanes, whole numbers in f32, after adding `offset`.
+    ///
+    /// # Safety
+    /// `n ≤ WIDTH`, and `n` bytes can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_int8(self, to: *mut u8, n: usize, v: Self::V, offset: u8) {
+        let mut lanes = [0.0; WIDEST];
+        // SAFETY: WIDTH ≤ WIDEST for the store; the caller vouches for the target.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), v);
+            let bytes = lanes.map(|x| (x as i32 as u8).wrapping_add(offset));
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
         }
     }
 }

@@ -24,6 +24,7 @@ macro_rules! op {
 
 impl Simd for Neon {
     type V = float32x4_t;
+    type I = uint32x4_t;
     const WIDTH: usize = 4;
     /// 24 accumulators.
     const TILE_ROWS: usize = 12;
@@ -130,5 +131,44 @@ impl Simd for Neon {
     #[inline(always)]
     fn largest(self, v: float32x4_t) -> f32 {
         op!(vmaxvq_f32(v))
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u32) -> uint32x4_t {
+        // SAFETY: the caller vouches for 4 readable words; a load of bytes needs no alignment.
+        unsafe { vreinterpretq_u32_u8(vld1q_u8(from.cast())) }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> uint32x4_t {
+        op!(vdupq_n_u32(word))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, words: uint32x4_t) -> float32x4_t {
+        op!(vcvtq_f32_s32(vreinterpretq_s32_u32(words)))
+    }
+
+    #[inline(always)]
+    fn lower(self, words: uint32x4_t) -> float32x4_t {
+        op!(vreinterpretq_f32_u32(vshlq_n_u32::<16>(words)))
+    }
+
+    #[inline(always)]
+    fn upper(self, words: uint32x4_t) -> float32x4_t {
+        op!(vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff_0000))))
+    }
+
+    const OFFSET: u8 = 0;
+
+    /// Products in 16 bits, then neighbours added in 32, twice.
+    #[inline(always)]
+    fn dot_int8(self, a: uint32x4_t, b: uint32x4_t, sum: uint32x4_t) -> uint32x4_t {
+        op!({
+            let (a, b) = (vreinterpretq_s8_u32(a), vreinterpretq_s8_u32(b));
+            let low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+            let high = vpaddlq_s16(vmull_high_s8(a, b));
+            vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, high)))
+        })
     }
 }

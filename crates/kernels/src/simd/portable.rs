@@ -25,6 +25,7 @@ fn power_of_two(n: i32) -> f32 {
 
 impl Simd for Portable {
     type V = Lanes;
+    type I = [u32; 4];
     const WIDTH: usize = 4;
     const TILE_ROWS: usize = 4;
 
@@ -119,5 +120,42 @@ impl Simd for Portable {
     #[inline(always)]
     fn largest(self, v: Lanes) -> f32 {
         v[0].max(v[2]).max(v[1].max(v[3]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const u32) -> [u32; 4] {
+        // SAFETY: the caller vouches for four readable words.
+        unsafe { from.cast::<[u32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn splat_word(self, word: u32) -> [u32; 4] {
+        [word; 4]
+    }
+
+    #[inline(always)]
+    fn to_floats(self, words: [u32; 4]) -> Lanes {
+        words.map(|word| word as i32 as f32)
+    }
+
+    #[inline(always)]
+    fn lower(self, words: [u32; 4]) -> Lanes {
+        words.map(|word| f32::from_bits(word << 16))
+    }
+
+    #[inline(always)]
+    fn upper(self, words: [u32; 4]) -> Lanes {
+        words.map(|word| f32::from_bits(word & 0xffff_0000))
+    }
+
+    const OFFSET: u8 = 0;
+
+    #[inline(always)]
+    fn dot_int8(self, a: [u32; 4], b: [u32; 4], sum: [u32; 4]) -> [u32; 4] {
+        std::array::from_fn(|lane| {
+            let (a, b) = (a[lane].to_le_bytes(), b[lane].to_le_bytes());
+            let products = (0..4).map(|i| i32::from(a[i] as i8) * i32::from(b[i] as i8));
+            (sum[lane] as i32 + products.sum::<i32>()) as u32
+        })
     }
 }

@@ -1,0 +1,88 @@
+//! What attention does differently in f32 and in bf16: how numbers turn into the words that the micro-kernel reads.
+
+use crate::Bf16;
+use crate::bf16::pair;
+use crate::gemm::{Bf16Product, F32Product, Product, Start};
+use crate::simd::Simd;
+
+/// A number that queries, keys and values may consist of.
+pub(super) trait Number: Copy + Default + Send + Sync + 'static {
+    type Product: Product;
+
+    /// Sums that start at 0.
+    fn product() -> Self::Product;
+
+    /// Word `w` of a row of numbers; what lacks in the last one is 0.
+    fn word(row: &[Self], w: usize) -> u32;
+
+    /// Words of which each holds the numbers that have the same place in as many rows as a word holds numbers: the first row
+    /// and, if there are two, the second one, which is absent, so zeros, if there is no such row.
+    fn beside(first: &[Self], second: Option<&[Self]>, to: &mut [u32]);
+
+    /// Replaces a vector of weights at place `at` of a row of floats by numbers, which start where the row starts.
+    ///
+    /// # Safety
+    /// The row is written up to there, and all that follows `at` in a row of floats is left as it is.
+    unsafe fn store_weights<S: Simd>(s: S, row: *mut f32, at: usize, weights: S::V);
+}
+
+impl Number for f32 {
+    type Product = F32Product;
+
+    fn product() -> F32Product {
+        F32Product(Start::zero())
+    }
+
+    #[inline(always)]
+    fn word(row: &[f32], w: usize) -> u32 {
+        row[w].to_bits()
+    }
+
+    #[inline(always)]
+    fn beside(first: &[f32], _: Option<&[f32]>, to: &mut [u32]) {
+        for (word, x) in to.iter_mut().zip(first) {
+            *word = x.to_bits();
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_weights<S: Simd>(s: S, row: *mut f32, at: usize, weights: S::V) {
+        // SAFETY: a vector of the row, as the caller says.
+        unsafe { s.store(row.add(at), weights) }
+    }
+}
+
+impl Number for Bf16 {
+    type Product = Bf16Product;
+
+    fn product() -> Bf16Product {
+        Bf16Product(Start::zero())
+    }
+
+    #[inline(always)]
+    fn word(row: &[Bf16], w: usize) -> u32 {
+        pair(row[2 * w], row.get(2 * w + 1).copied().unwrap_or_default())
+    }
+
+    #[inline(always)]
+    fn beside(first: &[Bf16], second: Option<&[Bf16]>, to: &mut [u32]) {
+        match second {
+            Some(second) => {
+                for ((word, &a), &b) in to.iter_mut().zip(first).zip(second) {
+                    *word = pair(a, b);
+                }
+            }
+            None => {
+                for (word, &a) in to.iter_mut().zip(first) {
+                    *word = pair(a, Bf16::default());
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_weights<S: Simd>(s: S, row: *mut f32, at: usize, weights: S::V) {
+        // SAFETY: half as long as the floats, so it overwrites only what the caller has read.
+        unsafe { s.store_bf16(row.cast::<Bf16>().add(at), S::WIDTH, weights) }
+    }
+}

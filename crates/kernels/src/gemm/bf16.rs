@@ -1,0 +1,86 @@
+//! The linear layer in bf16.
+
+use super::block::Operands;
+use super::product::{Bf16Product, Start};
+use super::{Epilogue, PackedBf16, Panels, multiply, rows};
+use crate::memory::{with_scratch, words_mut};
+use crate::{Bf16, Kernels, Output, Team};
+
+impl Kernels {
+    /// [`linear`](Self::linear) with x and W in bf16: their products are added up in f32, two at a time where the processor can.
+    /// The results may be rounded to bf16 as they are stored.
+    ///
+    /// # Panics
+    /// As [`linear`](Self::linear).
+    pub fn linear_bf16<'a>(
+        self,
+        team: &dyn Team,
+        x: &[Bf16],
+        w: &PackedBf16,
+        epilogue: Epilogue<'_>,
+        out: impl Into<Output<'a>>,
+    ) {
+        let out = out.into();
+        let (rows, inp) = (rows(self, &w.panels, out.len()), w.inputs());
+        assert_eq!(x.len(), rows * inp, "linear: x of {rows} rows");
+        let run = |x: *const Bf16| {
+            let operands = Bf16Operands { x: x.cast(), panels: &w.panels };
+            match out {
+                Output::F32(out) => multiply(team, operands, rows, epilogue, out),
+                Output::Bf16(out) => multiply(team, operands, rows, epilogue, out),
+            }
+        };
+        if inp.is_multiple_of(2) {
+            return run(x.as_ptr());
+        }
+        // Rows that end in the middle of a word are copied, and the words filled up.
+        with_scratch(rows * w.panels.steps, |scratch| {
+            let words = words_mut(scratch);
+            for (to, from) in words.chunks_exact_mut(w.panels.steps).zip(x.chunks_exact(inp)) {
+                pairs(from, to);
+            }
+            run(words.as_ptr().cast());
+        });
+    }
+}
+
+/// Writes two numbers a word; what lacks in the last one is 0.
+#[inline(always)]
+pub(crate) fn pairs(from: &[Bf16], to: &mut [u32]) {
+    let two = from.chunks_exact(2);
+    if let ([last], Some(word)) = (two.remainder(), to.last_mut()) {
+        *word = crate::bf16::pair(*last, Bf16::default());
+    }
+    for (word, two) in to.iter_mut().zip(two) {
+        *word = crate::bf16::pair(two[0], two[1]);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bf16Operands<'a> {
+    /// Words, which need not be aligned.
+    x: *const u32,
+    panels: &'a Panels,
+}
+
+// SAFETY: x is only read, and outlives the call of `linear_bf16` that made it.
+unsafe impl Sync for Bf16Operands<'_> {}
+
+impl Operands for Bf16Operands<'_> {
+    type Product = Bf16Product;
+
+    #[inline(always)]
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> *const u32 {
+        self.x.wrapping_add(row * self.panels.steps)
+    }
+
+    #[inline(always)]
+    fn product(&self, _: usize, _: usize, start: Start) -> Bf16Product {
+        Bf16Product(start)
+    }
+}

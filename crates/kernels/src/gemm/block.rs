@@ -1,0 +1,195 @@
+//! Some rows times some panels, on one thread.
+
+use std::ops::Range;
+
+use super::product::{F32Product, Product, Start};
+use super::tile::{Ahead, STEP, Tile};
+use super::{Epilogue, Panels};
+use crate::memory::LINE;
+use crate::output::Element;
+use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST, Work};
+use crate::team::{Shared, piece};
+
+/// A precision's inputs and weights.
+pub(super) trait Operands: Copy {
+    type Product: Product;
+
+    /// Whether unfinished sums are floats, so that they can wait in memory for floats.
+    const RESUMES: bool = true;
+
+    fn panels(&self) -> &Panels;
+
+    /// Where that row of inputs starts. The next one starts `stride` words later.
+    fn row(&self, row: usize) -> *const <Self::Product as Product>::Word;
+
+    fn stride(&self) -> usize {
+        self.panels().steps
+    }
+
+    /// What multiplies a tile whose first row and panel these are.
+    fn product(&self, row: usize, panel: usize, start: Start) -> Self::Product;
+}
+
+pub(super) struct Block<'a, X, Y> {
+    pub x: X,
+    pub epilogue: Epilogue<'a>,
+    pub out: Shared<'a, Y>,
+    pub rows: Range<usize>,
+    pub panels: Range<usize>,
+    /// Into how many parts to cut the sums. More than one needs an `out` that holds unfinished sums exactly.
+    pub depths: usize,
+}
+
+/// A tile's results on their way from the registers to `out`.
+#[repr(align(64))]
+struct Buffer([f32; MOST_TILE_ROWS * 2 * WIDEST]);
+
+/// What the columns of a panel start at.
+#[repr(align(64))]
+struct Bias([f32; 2 * WIDEST]);
+
+impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Block { x, rows, panels, depths, .. } = &self;
+        let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
+        let mut bias = Bias([0.0; 2 * WIDEST]);
+        let tiles = rows.len().div_ceil(S::TILE_ROWS);
+        let Panels { steps, out, words, .. } = x.panels();
+        let weights = words.as_ptr();
+
+        for part in 0..*depths {
+            let ks = piece(*steps, *depths, part);
+            let (first, last) = (part == 0, part + 1 == *depths);
+            for panel in panels.clone() {
+                let at = |panel: usize, k: usize| weights.wrapping_add((panel * steps + k) * S::PANEL);
+                // The lines of the next panel, shared among the tiles of this one.
+                let (next, lines_per_step) = match (panel + 1 < panels.end, last) {
+                    (true, _) => (at(panel + 1, ks.start), (STEP * S::PANEL).div_ceil(LINE * tiles)),
+                    (false, false) => (at(panels.start, ks.end), (STEP * S::PANEL).div_ceil(LINE * tiles)),
+                    (false, true) => (weights, 0),
+                };
+                let steps = ks.len().div_ceil(STEP);
+                let columns = panel * S::PANEL..(*out).min((panel + 1) * S::PANEL);
+                if let Some(from) = self.epilogue.bias {
+                    bias.0[..columns.len()].copy_from_slice(&from[columns.clone()]);
+                }
+                for tile in 0..tiles {
+                    let part = piece(rows.len(), tiles, tile);
+                    let place =
+                        Place { rows: rows.start + part.start..rows.start + part.end, columns: columns.clone() };
+                    // SAFETY: this task alone has these rows and columns of out (part of `linear`'s split); the tile
+                    // reads rows and a panel that exist, as `linear` has checked the sizes.
+                    unsafe {
+                        let start = if first {
+                            Start { at: bias.0.as_ptr(), stride: 0 }
+                        } else {
+                            self.fetch(s, &place, &mut buffer);
+                            Start { at: buffer.0.as_ptr(), stride: S::PANEL }
+                        };
+                        let ahead = next.wrapping_add(tile * lines_per_step * steps * LINE).cast();
+                        Tile {
+                            product: x.product(place.rows.start, panel, start),
+                            a: x.row(place.rows.start).add(ks.start),
+                            a_stride: x.stride(),
+                            b: at(panel, ks.start).cast(),
+                            depth: ks.len(),
+                            c: buffer.0.as_mut_ptr(),
+                            c_stride: S::PANEL,
+                            ahead: Ahead { start: ahead, lines_per_step },
+                        }
+                        .run_rows(s, part.len());
+                        if last {
+                            let used = &mut buffer.0[..place.rows.len() * S::PANEL];
+                            self.epilogue.activation.apply(s, used);
+                        }
+                        self.store(s, &place, &buffer, last);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile lies in `out`.
+struct Place {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<X: Operands, Y: Element> Block<'_, X, Y> {
+    /// Brings unfinished sums back from `out`.
+    ///
+    /// # Safety
+    /// The place lies in out and is this task's alone.
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(&self, s: S, place: &Place, buffer: &mut Buffer) {
+        for (r, row) in place.rows.clone().enumerate() {
+            for (v, lanes) in vectors(S::WIDTH, place.columns.len()) {
+                let from = self.out.at(row * self.x.panels().out + place.columns.start + v * S::WIDTH);
+                // SAFETY: inside out, by the caller's promise; inside the buffer, as it holds the largest tile.
+                unsafe {
+                    let sums = Y::load_first(s, from, lanes);
+                    s.store(buffer.0.as_mut_ptr().add(r * S::PANEL + v * S::WIDTH), sums);
+                }
+            }
+        }
+    }
+
+    /// Writes to `out`, adding the residual if the sums are finished.
+    ///
+    /// # Safety
+    /// As for [`fetch`](Self::fetch).
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, s: S, place: &Place, buffer: &Buffer, last: bool) {
+        let residual = if last { self.epilogue.residual } else { None };
+        for (r, row) in place.rows.clone().enumerate() {
+            for (v, lanes) in vectors(S::WIDTH, place.columns.len()) {
+                let at = row * self.x.panels().out + place.columns.start + v * S::WIDTH;
+                // SAFETY: inside the buffer, as it holds the largest tile; inside out and the residual, which is as
+                // large, by the caller's promise.
+                unsafe {
+                    let mut result = s.load(buffer.0.as_ptr().add(r * S::PANEL + v * S::WIDTH));
+                    if let Some(residual) = residual {
+                        result = s.add(result, s.load_first(residual.as_ptr().add(at), lanes, 0.0));
+                    }
+                    Y::store_first(s, self.out.at(at), lanes, result);
+                }
+            }
+        }
+    }
+}
+
+/// The vectors that `columns` ≤ 2 · `width` columns need, and how many lanes of each.
+#[inline(always)]
+fn vectors(width: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..columns.div_ceil(width)).map(move |v| (v, width.min(columns - v * width)))
+}
+
+/// f32 rows and weights.
+#[derive(Clone, Copy)]
+pub(super) struct F32Operands<'a> {
+    pub x: &'a [f32],
+    pub panels: &'a Panels,
+}
+
+impl Operands for F32Operands<'_> {
+    type Product = F32Product;
+
+    #[inline(always)]
+    fn panels(&self) -> &Panels {
+        self.panels
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> *const f32 {
+        self.x[row * self.panels.inp..].as_ptr()
+    }
+
+    #[inline(always)]
+    fn product(&self, _: usize, _: usize, start: Start) -> F32Product {
+        F32Product(start)
+    }
+}

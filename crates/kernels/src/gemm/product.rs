@@ -1,0 +1,150 @@
+//! What the precisions do differently in a tile: how a step multiplies, what sums start at and what they end as.
+
+use crate::Kernels;
+use crate::simd::{Simd, WIDEST, Work};
+
+/// One precision's part in a [`Tile`](super::Tile).
+pub(crate) trait Product: Copy {
+    /// 32 bits.
+    type Word: Copy;
+    /// The numbers in a word.
+    const NUMBERS: usize;
+    /// A vector of them.
+    type Factor<S: Simd>: Copy;
+    /// A vector of unfinished sums.
+    type Sum<S: Simd>: Copy;
+
+    /// Runs `work` compiled for the instructions that this precision wants.
+    fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output;
+
+    /// # Safety
+    /// `from` can be read; it need not be aligned.
+    unsafe fn broadcast<S: Simd>(s: S, from: *const Self::Word) -> Self::Factor<S>;
+
+    /// # Safety
+    /// `WIDTH` words can be read at `from`.
+    unsafe fn load<S: Simd>(s: S, from: *const Self::Word) -> Self::Factor<S>;
+
+    /// `sum + a · b`, lane by lane; in a word of several numbers, the sum of their products.
+    fn add<S: Simd>(s: S, a: Self::Factor<S>, b: Self::Factor<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
+
+    /// What the sums of the tile's row `row` start at: in its left (0) or right (1) vector.
+    ///
+    /// # Safety
+    /// The tile has that row.
+    unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> Self::Sum<S>;
+
+    /// The results of a tile of `ROWS` rows.
+    ///
+    /// # Safety
+    /// The tile has that many rows.
+    unsafe fn finish<S: Simd, const ROWS: usize>(self, s: S, sums: [[Self::Sum<S>; 2]; ROWS]) -> [[S::V; 2]; ROWS];
+}
+
+/// Where floating-point sums start.
+#[derive(Clone, Copy)]
+pub(crate) struct Start {
+    /// Row r starts with the `PANEL` floats at `at + r · stride`.
+    pub at: *const f32,
+    pub stride: usize,
+}
+
+impl Start {
+    /// At 0.
+    pub(crate) fn zero() -> Self {
+        static ZEROS: [f32; 2 * WIDEST] = [0.0; 2 * WIDEST];
+        Start { at: ZEROS.as_ptr(), stride: 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(self, s: S, row: usize, half: usize) -> S::V {
+        // SAFETY: who made it promised `PANEL`, two vectors, of floats for each row of the tile.
+        unsafe { s.load(self.at.add(row * self.stride + half * S::WIDTH)) }
+    }
+}
+
+/// f32 times f32.
+#[derive(Clone, Copy)]
+pub(crate) struct F32Product(pub Start);
+
+impl Product for F32Product {
+    type Word = f32;
+    const NUMBERS: usize = 1;
+    type Factor<S: Simd> = S::V;
+    type Sum<S: Simd> = S::V;
+
+    fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
+        kernels.vectorize(work)
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast<S: Simd>(s: S, from: *const f32) -> S::V {
+        // SAFETY: the caller's promise.
+        s.splat(unsafe { *from })
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.load(from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(s: S, a: S::V, b: S::V, sum: S::V) -> S::V {
+        s.fma(a, b, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.load(s, row, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ROWS: usize>(self, _: S, sums: [[S::V; 2]; ROWS]) -> [[S::V; 2]; ROWS] {
+        sums
+    }
+}
+
+/// bf16 times bf16, two in a word, added up in f32.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Product(pub Start);
+
+impl Product for Bf16Product {
+    type Word = u32;
+    const NUMBERS: usize = 2;
+    type Factor<S: Simd> = S::I;
+    type Sum<S: Simd> = S::V;
+
+    fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
+        kernels.vectorize_bf16(work)
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        s.splat_word(unsafe { from.read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_words(from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(s: S, a: S::I, b: S::I, sum: S::V) -> S::V {
+        s.dot_bf16(a, b, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.load(s, row, half) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ROWS: usize>(self, _: S, sums: [[S::V; 2]; ROWS]) -> [[S::V; 2]; ROWS] {
+        sums
+    }
+}
