@@ -17,8 +17,9 @@
 /**
  * A loaded model.
  *
- * It may be used by any number of calls at a time. All work runs outside the event loop. Loading the same model twice in a
- * process, worker threads included, shares its weights.
+ * It may be used by any number of calls at a time. All work runs outside the event loop. The encodes of one encoder run one
+ * after the other, in the order of the calls; `tokenize` and `countTokens` do not wait behind them. Loading the same model
+ * twice in a process, worker threads included, shares its weights.
  */
 export declare class Encoder implements AsyncDisposable {
   private constructor()
@@ -45,7 +46,10 @@ export declare class Encoder implements AsyncDisposable {
   /** The type that its arithmetic uses. Hidden states are float32 whatever it is. */
   readonly dtype: Dtype
 
-  /** A hash of weights, tokenizer, dtype and the version of our arithmetic: equal fingerprints give equal numbers. */
+  /**
+   * A hash of weights, tokenizer, dtype, device, instruction set and the version of our arithmetic: equal fingerprints give
+   * equal numbers.
+   */
   readonly fingerprint: string
 
   /**
@@ -99,7 +103,10 @@ export declare class Encoder implements AsyncDisposable {
 export interface FromPretrainedOptions {
   /** 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. */
   device?: Device | undefined
-  /** Default 'float32'. 'float16' is for GPUs. */
+  /**
+   * Default 'float32'. 'bfloat16' and 'float16' are for GPUs. What this version does not have yet is ERR_DEVICE_UNAVAILABLE:
+   * 'int8', and 'bfloat16' and 'float16' on a CPU.
+   */
   dtype?: Dtype | DtypeAlias | undefined
   /** Branch, tag or commit of a model in the Hugging Face cache. Default 'main'. */
   revision?: string | undefined
@@ -189,7 +196,10 @@ export interface EncodeOptions extends TokenizeOptions {
 export interface TokenizeOptions {
   /** Whether to add the model's special tokens, such as [CLS] and [SEP]. Default true. */
   addSpecialTokens?: boolean | undefined
-  /** Aborts the call: it rejects with `signal.reason`, and the work stops. */
+  /**
+   * Aborts the call: it rejects with `signal.reason` at once, and the work stops soon after. Tokenizing looks at it between
+   * inputs: an input that was begun, however long, is finished first.
+   */
   signal?: AbortSignal | undefined
 }
 
@@ -224,7 +234,7 @@ export interface HiddenStates {
   get(layer: number, text: number): Float32Array
   /** One token of a text in a layer, [hidden]. */
   token(layer: number, text: number, token: number): Float32Array
-  /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts. */
+  /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
 }
 
@@ -236,7 +246,12 @@ export interface PaddedStates {
   shape: [texts: number, longest: number, hidden: number]
 }
 
-/** One input as the model saw it: a row a token. */
+/**
+ * One input as the model saw it: a row a token.
+ *
+ * Its columns are made when they are first read, by getters of its class: `{ ...text }`, `Object.assign` and structuredClone
+ * (so postMessage) take `text` and `pair` only. `toJSON()` gives all of it as a plain object.
+ */
 export interface TokenizedText {
   /** The text as given; undefined for words and ids. */
   readonly text: string | undefined
@@ -249,19 +264,19 @@ export interface TokenizedText {
   /** Token type ids: 1 for the second text of a pair. */
   readonly typeIds: number[]
   /**
-   * Start and end of each token in UTF-16 code units: `text.slice(start, end)` is its source; [0, 0] for special tokens. For a
-   * pair `sequenceIds` says of which text, for words it is within the word. Empty without a tokenizer.
+   * Start and end of each token in UTF-16 code units: `text.slice(start, end)` is its source; [0, 0] for special tokens and
+   * for an input of ids. For a pair `sequenceIds` says of which text, for words it is within the word. Empty without a tokenizer.
    */
   readonly offsets: [start: number, end: number][]
-  /** The word of each token, counted from 0 in each text; null for special tokens. */
+  /** The word of each token, counted from 0 in each text; null for special tokens and for an input of ids. */
   readonly wordIds: (number | null)[]
-  /** 0 for the text, 1 for the pair, null for special tokens. */
+  /** 0 for the text, 1 for the pair, null for special tokens and for an input of ids. */
   readonly sequenceIds: (number | null)[]
-  /** 1 for special tokens, else 0. */
+  /** 1 for special tokens, else 0. In an input of ids: 1 for the tokenizer's special ids, such as [CLS]. */
   readonly specialTokensMask: number[]
   /** Positions of the tokens that stand for something the vocabulary does not have. */
   readonly unknownTokens: number[]
-  /** All of it as a plain object. */
+  /** All of it as a plain object, which can be spread, cloned and sent. */
   toJSON(): Omit<TokenizedText, 'toJSON'>
 }
 
@@ -281,9 +296,9 @@ export type ErrorCode =
   | 'ERR_DEVICE_UNAVAILABLE'
   /** The message says how many bytes were asked for. */
   | 'ERR_OUT_OF_MEMORY'
-  /** Too many calls at a time. */
+  /** Too many calls at a time. This version never gives it: calls wait for each other. */
   | 'ERR_BUSY'
-  /** A model could not be downloaded. */
+  /** A model could not be downloaded. This version never gives it: it does not download. */
   | 'ERR_DOWNLOAD'
   /** The encoder was disposed. */
   | 'ERR_DISPOSED'
@@ -293,7 +308,7 @@ export type ErrorCode =
 /** What every call rejects with; except for an aborted one, which rejects with `signal.reason`. */
 export declare class BertLayersError extends Error {
   /** A message says what was wrong and what to do. */
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions)
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
   readonly name: 'BertLayersError'
   /** Stable: programs may rely on it. */
   readonly code: ErrorCode

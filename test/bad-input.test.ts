@@ -80,11 +80,12 @@ describe('inputs', () => {
 describe('ids', () => {
   test.each([
     ['fractional', [1, 2.5], /text 0.*position 1.*2\.5/],
-    ['negative', [-1], /text 0.*position 0.*-1/],
+    ['negative', [-1], /text 0.*whole numbers from 0 .*position 0.*-1/],
     ['NaN', [1, 2, Number.NaN], /text 0.*position 2.*NaN/],
     ['infinite', [Number.POSITIVE_INFINITY], /position 0.*Infinity/],
     ['beyond 32 bits, which must not wrap', [2 ** 32 + 1], /position 0.*4294967297/],
-    ['a bigint', [101n], /position 0.*bigint 101n/],
+    ['a bigint', [101n], /position 0.*bigint 101n.*Number\(\)/],
+    ['an object', [{}], /position 0.*an Object/],
     ['bigints', BigInt64Array.of(1n, 2n), /position 0.*bigint 1n/],
     ['a string', ['1'], /position 0.*"1"/],
     ['holes', new Array(2), /position 0.*undefined/],
@@ -112,6 +113,11 @@ describe('ids', () => {
     const encoding = bert.encode({ ids })
     ids.fill(0)
     expect(sameBits((await encoding).data, reference.data)).toBe(true)
+  })
+
+  test('to be named only', async () => {
+    await expectFailure(() => bert.tokenize(['a', { ids: [101, 999_999] }]), 'ERR_INVALID_INPUT', /text 1/, /999999/)
+    await expectFailure(() => bert.countTokens({ ids: [30522] }), 'ERR_INVALID_INPUT', /30522/)
   })
 
   test('to be decoded', async () => {

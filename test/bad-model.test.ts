@@ -128,6 +128,15 @@ describe('model.safetensors', () => {
     await expectDamaged(folder => rmSync(file(folder)), 'ERR_MODEL_NOT_FOUND', /model\.safetensors/)
   })
 
+  test('is missing, and another format is there', async () => {
+    await expectDamaged(
+      folder => renameSync(file(folder), join(folder, 'pytorch_model.bin')),
+      'ERR_MODEL_UNSUPPORTED',
+      /pytorch_model\.bin/,
+      /safetensors/,
+    )
+  })
+
   test('cut at any byte', async () => {
     const whole = readFileSync(file(copyTinyModel(temporaryFolder()))).length
     const positions = fc.oneof(fc.integer({ min: 0, max: 16 }), fc.integer({ min: 0, max: whole - 1 }))

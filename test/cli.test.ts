@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
 import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
@@ -119,6 +120,50 @@ describe('npy and safetensors', () => {
   })
 })
 
+describe('--out', () => {
+  test('replaces a file, through a link too, and leaves nothing else', async () => {
+    const folder = temporaryFolder()
+    const file = join(folder, 'states.txt')
+    const link = join(folder, 'link.txt')
+    writeFileSync(file, 'old')
+    symlinkSync('states.txt', link)
+    await encode(['Hello', '--layers', '0', '--out', link])
+    expect(lstatSync(link).isSymbolicLink()).toBe(true)
+    expect(readFileSync(file, 'utf8')).toBe(await encode(['Hello', '--layers', '0']))
+    expect(readdirSync(folder).sort()).toEqual(['link.txt', 'states.txt'])
+  })
+
+  test('has the file once it is complete: a failure leaves neither it nor a part of it', async () => {
+    const folder = temporaryFolder()
+    const file = join(folder, 'states.json')
+    const child = spawn(process.execPath, [CLI, 'encode', '--format', 'json', '--out', file])
+    child.stdin.end('word '.repeat(100).concat('\n').repeat(10))
+    // Once it writes, a folder takes the name: the last step fails.
+    while (readdirSync(folder).length === 0 && child.exitCode === null) await sleep(1)
+    mkdirSync(join(file, 'in the way'), { recursive: true })
+    const [end, errors] = await Promise.all([ended(child), text(child.stderr)])
+    expect(end).toEqual({ code: 1, signal: null })
+    expect(errors).toMatch(/^E/)
+    expect(readdirSync(folder)).toEqual(['states.json'])
+  })
+
+  test.skipIf(process.platform === 'win32')('interrupted, leaves nothing', async () => {
+    const folder = temporaryFolder()
+    const file = join(folder, 'states.json')
+    const child = spawn(process.execPath, [CLI, 'encode', '--format', 'json', '--out', file])
+    child.stdin.end('word '.repeat(100).concat('\n').repeat(10))
+    while (readdirSync(folder).length === 0 && child.exitCode === null) await sleep(1)
+    child.kill('SIGTERM')
+    expect(await ended(child)).toEqual({ code: null, signal: 'SIGTERM' })
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  test.skipIf(process.platform === 'win32')('may be a device, which stays one', async () => {
+    await encode(['Hello', '--layers', '0', '--out', '/dev/null'])
+    expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true)
+  })
+})
+
 describe('standard input', () => {
   test('is a text a line, an empty line an empty text', async () => {
     const output = JSON.parse(await encode(['--format', 'json', '--layers', '0'], 'Hello\r\n\n你好\n')) as JsonOutput
@@ -134,6 +179,12 @@ describe('standard input', () => {
     const { code, stdout, stderr } = await runNode([CLI, 'encode'], { input: Uint8Array.of(0x61, 0xff, 0x0a) })
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*UTF-8/)
+  })
+
+  test('an error about a text says its line', async () => {
+    const { code, stderr } = await runNode([CLI, 'encode'], { input: `short\n${'word '.repeat(600)}\n` })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ERR_TOO_MANY_TOKENS: line 2 of the input \(text 1\) has 602 tokens/)
   })
 
   test('that is empty is wrong usage', async () => {
@@ -156,6 +207,14 @@ describe('exit codes', () => {
     [['encode', 'a', '--threads', 'many'], /--threads.*"many"/],
     [['encode', 'a', '--threads', '0'], /--threads.*0/],
     [['encode', 'a', '--out'], /--out/],
+    [['encode', 'a', '--out', ''], /--out.*''/],
+    [['encode', 'a', '--out', 'folder/'], /--out.*'folder\/'/],
+    [['encode', 'a', '--model', 'x', '--model', 'y'], /--model.*more than once/],
+    [['encode', 'a', '-m', 'x'], /-m\..*--model\?/],
+    [['encode', 'a', '-d', 'cpu'], /-d\..*--dtype or --device\?/],
+    [['encode', 'a', '--json'], /--json\..*--format json\?/],
+    [['encode', 'a', '--output', 'x'], /--output\..*--out\?/],
+    [['encode', '-- a'], /there is no option -- a/],
   ])('2 for wrong usage: %j', async (args, message) => {
     const { code, stdout, stderr } = await runNode([CLI, ...args])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
@@ -168,6 +227,9 @@ describe('exit codes', () => {
     [['--layers', '7'], /^ERR_INVALID_INPUT: .*7/],
     [['--model', goldenFolder('bert')], /^ERR_INVALID_INPUT: .*tokenizer/],
     [['--out', './no/such/folder/file'], /^ENOENT: .*no\/such\/folder\/file/],
+    [['--out', '.'], /^EISDIR: .*folder/],
+    // Before the model is looked for.
+    [['--out', './no/such/folder/file', '--model', './no/such/folder'], /^ENOENT/],
   ])('1 for a failure, which begins with its code: %j', async (args, message) => {
     const { code, stdout, stderr } = await runNode([CLI, 'encode', 'a', ...args])
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
@@ -176,11 +238,15 @@ describe('exit codes', () => {
   })
 
   test('0 for help and version', async () => {
-    const help = await runNode([CLI, '--help'])
-    expect(help).toMatchObject({ code: 0, stderr: '' })
-    expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
+    for (const args of [['--help'], ['-h'], ['help'], ['encode', '--help']]) {
+      const help = await runNode([CLI, ...args])
+      expect(help).toMatchObject({ code: 0, stderr: '' })
+      expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
+    }
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
-    expect(await runNode([CLI, '--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+    for (const arg of ['--version', '-v', '-V']) {
+      expect(await runNode([CLI, arg])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+    }
   })
 
   test('a text that begins with a dash goes behind --', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { BertLayersError, Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
 import type * as Native from '../ts/native.ts'
+import { sameBits } from './support/compare.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { goldenFolder, program, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
@@ -61,7 +62,7 @@ describe('an encoder', () => {
     await bert.dispose()
     await Promise.resolve()
     expect(encoded).toBe(true)
-    expect((await encoding).data).toEqual((await other.encode(inputs)).data)
+    expect(sameBits((await encoding).data, (await other.encode(inputs)).data)).toBe(true)
   })
 
   test('shares its weights with another of the same folder, which outlives it', async () => {
@@ -90,13 +91,35 @@ describe('an encoder', () => {
   test('loaded twice, worker threads included, takes the memory of one', async () => {
     const { stdout, stderr } = await runNode(['--expose-gc', program('shared-weights.mjs')])
     expect(stderr).toBe('')
-    const { first, second, worker } = JSON.parse(stdout) as Record<'first' | 'second' | 'worker', number>
+    const grown = JSON.parse(stdout) as Record<'first' | 'second' | 'named' | 'worker', number>
     // 22.6 million float32 weights are 90 MB.
-    expect(first).toBeGreaterThan(60)
-    expect(second).toBeLessThan(30)
-    expect(worker).toBeLessThan(60) // a thread's own heap, and no weights
+    expect(grown.first).toBeGreaterThan(60)
+    expect(grown.second).toBeLessThan(30)
+    expect(grown.named).toBeLessThan(30) // 'cpu' is what 'auto' became
+    expect(grown.worker).toBeLessThan(60) // a thread's own heap, and no weights
+  })
+
+  // Elsewhere the allocator decides when memory goes back.
+  test.runIf(usesGlibc())('gives its memory back when it is disposed', async () => {
+    const { stdout, stderr } = await runNode(['--expose-gc', program('dispose.mjs'), goldenFolder('bert')])
+    expect(stderr).toBe('')
+    const { before, loaded, disposed } = JSON.parse(stdout) as Record<'before' | 'loaded' | 'disposed', number>
+    expect(loaded - before).toBeGreaterThan(60)
+    expect(loaded - disposed).toBeGreaterThan(30)
+  })
+
+  test('is not constructed: the error says how it is loaded', async () => {
+    const PlainEncoder = Encoder as unknown as new (...args: unknown[]) => unknown
+    for (const args of [[], ['bert-base-uncased'], [null], [{}]]) {
+      await expectFailure(() => new PlainEncoder(...args), 'ERR_INVALID_INPUT', /Encoder\.fromPretrained/)
+    }
   })
 })
+
+function usesGlibc(): boolean {
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+  return header.glibcVersionRuntime !== undefined
+}
 
 describe('errors', () => {
   test('a panic in Rust arrives as an error', async () => {

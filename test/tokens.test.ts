@@ -120,6 +120,17 @@ describe('tokens of a text', () => {
     expect(text.ids).toEqual([7592, 100])
     expect(text.typeIds).toEqual([0, 1])
     expect(text.unknownTokens).toEqual([1])
+    // Nobody knows what text they were.
+    expect(text.offsets).toEqual([
+      [0, 0],
+      [0, 0],
+    ])
+    expect(text.wordIds).toEqual([null, null])
+    expect(text.sequenceIds).toEqual([null, null])
+  })
+
+  test('special ids are special tokens, whoever put them there', async () => {
+    expect((await tokenizeOne({ ids: [101, 7592, 102] })).specialTokensMask).toEqual([1, 0, 1])
   })
 
   test('without special tokens', async () => {
@@ -168,6 +179,12 @@ describe('what encode gives', () => {
       ids: [101, 7592, 102],
     })
     expect(inspect(text)).toMatch(/TokenizedText.*'hello'.*7592/s)
+  })
+
+  test('is spread and cloned as toJSON()', async () => {
+    const text = await tokenizeOne('Hello')
+    expect({ ...text }).toEqual({ text: 'Hello', pair: undefined })
+    expect(structuredClone(text.toJSON())).toEqual(text.toJSON())
   })
 
   test('decode turns ids back into text', async () => {

@@ -1,8 +1,11 @@
-import { Encoder, type HiddenStates } from 'bert-layers'
+import { join } from 'node:path'
+import { Encoder, type HiddenStates, type TokenizedText } from 'bert-layers'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { NativeTokens } from '../ts/binding.ts'
+import type * as Source from '../ts/hidden-states.ts'
 import { expectFailure } from './support/errors.ts'
-import { goldenFolder } from './support/paths.ts'
+import { goldenFolder, ROOT } from './support/paths.ts'
 import { runs } from './support/verify.ts'
 
 let bert: Encoder
@@ -64,6 +67,15 @@ describe('views', () => {
       expect(row.subarray(0, ids.length * 48)).toEqual(states.get(4, text))
       expect(row.subarray(ids.length * 48).every(value => value === 0)).toBe(true)
     }
+  })
+
+  test('padded that no memory is enough for tells the bytes', async () => {
+    const { HiddenStates } = (await import(join(ROOT, 'dist/hidden-states.js'))) as typeof Source
+    // One text of 2 ** 32 - 1 tokens of 2 ** 24 numbers: more than an array can be long.
+    const tokens = { starts: Uint32Array.of(0, 2 ** 32 - 1) } as NativeTokens
+    const texts = [{}] as TokenizedText[]
+    const many = new HiddenStates({ data: new Float32Array(0), layers: [0], tokens }, texts, 2 ** 24, 0)
+    await expectFailure(() => many.padded(0), 'ERR_OUT_OF_MEMORY', String((2 ** 32 - 1) * 2 ** 24 * 4), /get\(\)/)
   })
 
   test('for any batch, the texts of a layer make up the layer', async () => {

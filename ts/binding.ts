@@ -14,7 +14,7 @@ export interface NativeError {
 /** Either the value or the error, never both. */
 export type Outcome<T> = { value: T; error?: undefined } | { value?: undefined; error: NativeError }
 
-/** Read by Rust between chunks of rows; set from JavaScript when an AbortSignal fires. */
+/** Read by Rust between chunks of rows and between texts; set from JavaScript when an AbortSignal fires. */
 export interface CancelFlag {
   cancel(): void
 }
@@ -96,7 +96,7 @@ export interface NativeEncoder {
   /** The instruction set that the kernels use, such as 'avx512'. */
   readonly instructionSet: string
   encode(inputs: NativeInput[], request: EncodeRequest, cancel: CancelFlag): Promise<Outcome<NativeHiddenStates>>
-  tokenize(inputs: NativeInput[], addSpecialTokens: boolean): Promise<Outcome<NativeTokens>>
+  tokenize(inputs: NativeInput[], addSpecialTokens: boolean, cancel: CancelFlag): Promise<Outcome<NativeTokens>>
   /** What the vocabulary calls these ids; undefined without a tokenizer. Works after dispose. */
   idsToTokens(ids: Uint32Array): string[] | undefined
   decode(ids: Uint32Array, skipSpecialTokens: boolean): Outcome<string>

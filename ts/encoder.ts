@@ -1,7 +1,7 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
 import type { CancelFlag, EncodeRequest, LoadRequest, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
-import { BertLayersError, settle, unwrap } from './errors.ts'
+import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
 import { readIdsToDecode, readInputs, readModel } from './inputs.ts'
 import { native } from './native.ts'
@@ -20,6 +20,10 @@ export class Encoder implements api.Encoder {
   #disposal: Promise<void> | undefined
 
   private constructor(encoder: NativeEncoder) {
+    // JavaScript knows no private constructors.
+    if (typeof (encoder as NativeEncoder | undefined)?.idsToTokens !== 'function') {
+      throw invalidInput('an encoder is loaded, not constructed: use await Encoder.fromPretrained(model, options)')
+    }
     const { modelType, numLayers, hiddenSize, numHeads, vocabSize, maxTokens } = encoder.config
     this.config = Object.freeze({ modelType, numLayers, hiddenSize, numHeads, vocabSize, maxTokens })
     this.device = encoder.device
@@ -99,8 +103,9 @@ export class Encoder implements api.Encoder {
     const { signal, addSpecialTokens } = readTokenizeOptions(options)
     signal?.throwIfAborted()
     const given = readInputs(inputs)
-    const tokenizing = settle(() => encoder.tokenize(given, addSpecialTokens))
-    return { given, columns: await abortable(signal, newCancelFlag(), tokenizing) }
+    const cancel = newCancelFlag()
+    const tokenizing = settle(() => encoder.tokenize(given, addSpecialTokens, cancel))
+    return { given, columns: await abortable(signal, cancel, tokenizing) }
   }
 
   #open(): NativeEncoder {

@@ -22,7 +22,7 @@ export class BertLayersError extends Error implements Contract {
   override readonly name = 'BertLayersError'
   readonly code: ErrorCode
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options)
     this.code = code
     Object.defineProperty(this, 'name', { enumerable: false })

@@ -1,6 +1,6 @@
 import type { HiddenStates as Contract, PaddedStates, TokenizedText } from '../index.d.ts'
 import type { NativeHiddenStates } from './binding.ts'
-import { invalidInput } from './errors.ts'
+import { BertLayersError, invalidInput } from './errors.ts'
 import { describe } from './validate.ts'
 
 /** Views of the one buffer that Rust wrote. */
@@ -47,7 +47,7 @@ export class HiddenStates implements Contract {
       const [start, end] = this.#bounds(text)
       return Math.max(most, end - start)
     }, 0)
-    const data = new Float32Array(texts * longest * this.hiddenSize)
+    const data = zeros(texts * longest * this.hiddenSize)
     for (let text = 0; text < texts; text++) data.set(this.get(layer, text), text * longest * this.hiddenSize)
     return { data, shape: [texts, longest, this.hiddenSize] }
   }
@@ -75,6 +75,16 @@ export class HiddenStates implements Contract {
       throw invalidInput(`there are texts 0 to ${this.texts.length - 1}, not ${describe(text)}`)
     }
     return [this.#starts[text]!, this.#starts[text + 1]!]
+  }
+}
+
+function zeros(length: number): Float32Array {
+  try {
+    return new Float32Array(length)
+  } catch (cause) {
+    const bytes = length * Float32Array.BYTES_PER_ELEMENT
+    const message = `padded() needs ${bytes} bytes, more than there is memory for: read the texts with get(), which copies nothing`
+    throw new BertLayersError('ERR_OUT_OF_MEMORY', message, { cause })
   }
 }
 

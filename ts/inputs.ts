@@ -1,7 +1,7 @@
 import type { IdsInput, TextInput, WordsInput } from '../index.d.ts'
 import type { NativeInput } from './binding.ts'
 import { BertLayersError, invalidInput } from './errors.ts'
-import { checkKeys, checkText, copyIntegers, describe, isArrayLike, isObject } from './validate.ts'
+import { checkKeys, checkText, copyIntegers, describe, describeNumber, isArrayLike, isObject } from './validate.ts'
 
 const KINDS = '{ text, pair? }, { words } or { ids, typeIds?, attentionMask? }'
 
@@ -62,7 +62,9 @@ function copyMask(value: unknown, what: string): Uint8Array {
   if (!isArrayLike(value)) throw invalidInput(`${what} must be an array of 0 and 1, not ${describe(value)}`)
   return Uint8Array.from(value, (item, index) => {
     if (item === 0 || item === 1 || typeof item === 'boolean') return Number(item)
-    throw invalidInput(`${what} must hold 0 and 1, or false and true: at position ${index} it has ${describe(item)}`)
+    throw invalidInput(
+      `${what} must hold 0 and 1, or false and true: at position ${index} it has ${describeNumber(item)}`,
+    )
   })
 }
 

@@ -1,6 +1,6 @@
 import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
 import { invalidInput } from './errors.ts'
-import { checkKeys, checkText, describe, isObject } from './validate.ts'
+import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
   float32: 'float32',
@@ -109,7 +109,7 @@ function checkLayers(value: unknown): number[] | undefined {
   }
   for (const layer of layers) {
     if (!Number.isInteger(layer) || Math.abs(layer as number) > MAX_LAYER) {
-      throw invalidInput(`option layers must hold whole numbers of layers, not ${describe(layer)}`)
+      throw invalidInput(`option layers must hold whole numbers of layers, not ${describeNumber(layer)}`)
     }
   }
   return layers as number[]

@@ -2,66 +2,69 @@ import { type InspectOptionsStylized, inspect } from 'node:util'
 import type { TokenizedText as Contract } from '../index.d.ts'
 import type { NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
 
+/** What the texts of a batch share. */
+interface Batch {
+  encoder: NativeEncoder
+  columns: NativeTokens
+}
+
 /**
  * A text's rows of the native columns, as plain arrays. Each is made when it is first read: who only wants hidden states pays
- * for none of them.
+ * for none of them, and a batch of many texts is little more than their number.
  */
 export class TokenizedText implements Contract {
   readonly text: string | undefined
   readonly pair: string | undefined
-  readonly #encoder: NativeEncoder
-  readonly #columns: NativeTokens
-  readonly #start: number
-  readonly #end: number
-  readonly #made = new Map<string, unknown>()
+  readonly #batch: Batch
+  readonly #index: number
+  #made: Map<string, unknown> | undefined
 
-  constructor(encoder: NativeEncoder, columns: NativeTokens, input: NativeInput, index: number) {
+  constructor(batch: Batch, input: NativeInput, index: number) {
     this.text = input.text
     this.pair = input.pair
-    this.#encoder = encoder
-    this.#columns = columns
-    this.#start = columns.starts[index]!
-    this.#end = columns.starts[index + 1]!
+    this.#batch = batch
+    this.#index = index
   }
 
   get tokens(): string[] {
-    return this.#once('tokens', () => Array.from(this.#encoder.idsToTokens(this.#rows(this.#columns.ids)) ?? []))
+    return this.#once('tokens', () => Array.from(this.#batch.encoder.idsToTokens(this.#rows('ids')) ?? []))
   }
 
   get ids(): number[] {
-    return this.#once('ids', () => Array.from(this.#rows(this.#columns.ids)))
+    return this.#once('ids', () => Array.from(this.#rows('ids')))
   }
 
   get typeIds(): number[] {
-    return this.#once('typeIds', () => Array.from(this.#rows(this.#columns.typeIds)))
+    return this.#once('typeIds', () => Array.from(this.#rows('typeIds')))
   }
 
   get offsets(): [start: number, end: number][] {
     return this.#once('offsets', () => {
       if (this.tokens.length === 0) return []
-      const { offsets } = this.#columns
+      const { offsets, starts } = this.#batch.columns
+      const start = starts[this.#index]!
       return this.ids.map((_, token): [number, number] => {
-        const at = 2 * (this.#start + token)
+        const at = 2 * (start + token)
         return [offsets[at]!, offsets[at + 1]!]
       })
     })
   }
 
   get wordIds(): (number | null)[] {
-    return this.#once('wordIds', () => nullable(this.#rows(this.#columns.wordIds)))
+    return this.#once('wordIds', () => nullable(this.#rows('wordIds')))
   }
 
   get sequenceIds(): (number | null)[] {
-    return this.#once('sequenceIds', () => nullable(this.#rows(this.#columns.sequenceIds)))
+    return this.#once('sequenceIds', () => nullable(this.#rows('sequenceIds')))
   }
 
   get specialTokensMask(): number[] {
-    return this.#once('specialTokensMask', () => Array.from(this.#rows(this.#columns.specialTokensMask)))
+    return this.#once('specialTokensMask', () => Array.from(this.#rows('specialTokensMask')))
   }
 
   get unknownTokens(): number[] {
     return this.#once('unknownTokens', () =>
-      Array.from(this.#rows(this.#columns.unknown)).flatMap((unknown, token) => (unknown ? [token] : [])),
+      Array.from(this.#rows('unknown')).flatMap((unknown, token) => (unknown ? [token] : [])),
     )
   }
 
@@ -75,11 +78,13 @@ export class TokenizedText implements Contract {
     return `TokenizedText ${inspect(this.toJSON(), options)}`
   }
 
-  #rows<T extends Uint8Array | Uint32Array | Int32Array>(column: T): T {
-    return column.subarray(this.#start, this.#end) as T
+  #rows<C extends keyof NativeTokens>(column: C): NativeTokens[C] {
+    const { [column]: rows, starts } = this.#batch.columns
+    return rows.subarray(starts[this.#index], starts[this.#index + 1]) as NativeTokens[C]
   }
 
   #once<T>(name: string, make: () => T): T {
+    this.#made ??= new Map()
     if (!this.#made.has(name)) this.#made.set(name, make())
     return this.#made.get(name) as T
   }
@@ -87,7 +92,8 @@ export class TokenizedText implements Contract {
 
 /** Every input as the model saw it. */
 export function tokenizedTexts(encoder: NativeEncoder, columns: NativeTokens, inputs: NativeInput[]): TokenizedText[] {
-  return inputs.map((input, index) => new TokenizedText(encoder, columns, input, index))
+  const batch = { encoder, columns }
+  return inputs.map((input, index) => new TokenizedText(batch, input, index))
 }
 
 function nullable(column: Int32Array): (number | null)[] {

@@ -3,6 +3,8 @@ import { invalidInput } from './errors.ts'
 
 type Fields = Record<string, unknown>
 
+const MAX_UINT32 = 0xffff_ffff
+
 /** An object whose keys are all known; an unknown one is an error that names the nearest by spelling. */
 export function checkKeys(value: object, known: readonly string[], what: string): Fields {
   for (const key of Object.keys(value)) {
@@ -41,8 +43,10 @@ export function copyIntegers(value: unknown, what: string): Uint32Array<ArrayBuf
   const copy = new Uint32Array(value.length)
   for (let i = 0; i < copy.length; i++) {
     const item = value[i]
-    if (typeof item !== 'number' || !Number.isInteger(item) || item < 0 || item > 0xffff_ffff) {
-      throw invalidInput(`${what} must hold whole numbers, not negative: at position ${i} it has ${describe(item)}`)
+    if (typeof item !== 'number' || !Number.isInteger(item) || item < 0 || item > MAX_UINT32) {
+      throw invalidInput(
+        `${what} must hold whole numbers from 0 to ${MAX_UINT32}: at position ${i} it has ${describeNumber(item)}`,
+      )
     }
     copy[i] = item
   }
@@ -54,9 +58,17 @@ export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `the bigint ${value}n`
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (Array.isArray(value)) return 'an array'
-  if (typeof value === 'object' && value !== null) return `a ${value.constructor?.name ?? 'null-prototype object'}`
+  if (typeof value === 'object' && value !== null) {
+    const name = value.constructor?.name ?? 'null-prototype object'
+    return `${/^[AEIO]/i.test(name) ? 'an' : 'a'} ${name}`
+  }
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
   return Object.is(value, -0) ? '-0' : String(value)
+}
+
+/** The same where a number is expected: one of the wrong type says how it becomes one. */
+export function describeNumber(value: unknown): string {
+  return typeof value === 'bigint' ? `${describe(value)}: convert it with Number()` : describe(value)
 }
 
 function loneSurrogate(text: string): number {

@@ -1,17 +1,10 @@
 // Encodes COUNT times, awaiting each, and prints by how many MB resident memory grew and how many MB were given out.
 import { Encoder } from 'bert-layers'
+import { resident } from './resident.mjs'
 
 const count = Number(process.argv[2])
 const encoder = await Encoder.fromPretrained()
 const inputs = Array.from({ length: 16 }, (_, text) => 'word '.repeat(10 + text))
-
-const resident = async () => {
-  for (let turn = 0; turn < 3; turn++) {
-    global.gc()
-    await new Promise(resolve => setImmediate(resolve))
-  }
-  return process.memoryUsage.rss() / 1e6
-}
 
 let given = 0
 const encode = async () => {

@@ -1,27 +1,23 @@
-// Prints the growth of resident memory, in MB, by loading the default model once, twice, and in a worker thread.
+// Prints the growth of resident memory, in MB, by loading the default model once, twice, by the name of the device that 'auto' took,
+// and in a worker thread.
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { Encoder } from 'bert-layers'
+import { resident } from './resident.mjs'
 
-const resident = async () => {
-  for (let turn = 0; turn < 3; turn++) {
-    global.gc()
-    await new Promise(resolve => setImmediate(resolve))
-  }
-  return process.memoryUsage.rss() / 1e6
-}
-
-const load = async () => {
-  const encoder = await Encoder.fromPretrained()
+const load = async device => {
+  const encoder = await Encoder.fromPretrained(undefined, { device })
   await encoder.encode('warm')
   return encoder
 }
 
 const start = await resident()
-const first = await load()
+const first = await load('auto')
 const once_ = await resident()
-const second = await load()
+const second = await load('auto')
 const twice = await resident()
+const named = await load(first.device)
+const thrice = await resident()
 const worker = new Worker(
   `import { Encoder } from 'bert-layers'
    import { parentPort } from 'node:worker_threads'
@@ -32,9 +28,9 @@ const worker = new Worker(
   { eval: true, execArgv: [] },
 )
 await once(worker, 'message')
-const thrice = await resident()
+const withWorker = await resident()
 worker.postMessage('end')
 await once(worker, 'exit')
-await first.dispose()
-await second.dispose()
-console.log(JSON.stringify({ first: once_ - start, second: twice - once_, worker: thrice - twice }))
+for (const encoder of [first, second, named]) await encoder.dispose()
+const grown = { first: once_ - start, second: twice - once_, named: thrice - twice, worker: withWorker - thrice }
+console.log(JSON.stringify(grown))

@@ -37,6 +37,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
+const OPTION_NAMES = Object.keys(OPTIONS)
 
 /** What the command line asks for. */
 export function readCommand(args: string[]): Command {
@@ -44,6 +45,7 @@ export function readCommand(args: string[]): Command {
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
   const [name, ...texts] = positionals
+  if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
   if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there is: encode`)
   return {
@@ -55,24 +57,50 @@ export function readCommand(args: string[]): Command {
     device: usage(() => checkDevice(values.device ?? 'auto')),
     threads: usage(() => checkThreads(readThreads(values.threads))),
     format: readFormat(values.format ?? 'text'),
-    out: values.out,
+    out: readOut(values.out),
   }
 }
 
 function parse(args: string[]) {
+  let parsed: ReturnType<typeof parseKnown>
   try {
-    return parseArgs({ args: joinNegativeLayers(args), options: OPTIONS, allowPositionals: true })
+    parsed = parseKnown(asParsed(args))
   } catch (error) {
     const unknown = /^Unknown option '(-[^']*)'/.exec((error as Error).message)?.[1]
     if (unknown === undefined) throw new UsageError((error as Error).message)
-    const near = nearest(unknown, Object.keys(OPTIONS))
-    const hint = near === undefined ? '' : ` Did you mean --${near}?`
+    const meant = meantBy(unknown)
+    const hint = meant.length === 0 ? '' : ` Did you mean ${meant.join(' or ')}?`
     throw new UsageError(`there is no option ${unknown}.${hint} A text that begins with a dash goes behind --`)
+  }
+  checkGivenOnce(parsed.tokens)
+  return parsed
+}
+
+function parseKnown(args: string[]) {
+  return parseArgs({ args, options: OPTIONS, allowPositionals: true, tokens: true })
+}
+
+/** parseArgs would take the last of several silently. */
+function checkGivenOnce(tokens: ReturnType<typeof parseKnown>['tokens']): void {
+  const given = new Set<string>()
+  for (const token of tokens) {
+    if (token.kind !== 'option' || token.value === undefined) continue
+    if (given.has(token.name)) throw new UsageError(`--${token.name} is given more than once`)
+    given.add(token.name)
   }
 }
 
-/** `--layers -1` is what people write; parseArgs wants `--layers=-1`. */
-function joinNegativeLayers(args: string[]): string[] {
+/** What an option that does not exist could mean, such as --model for -m and --format json for --json. */
+function meantBy(unknown: string): string[] {
+  const name = unknown.replace(/^-+/, '').toLowerCase()
+  if (FORMATS.some(format => format === name)) return [`--format ${name}`]
+  const near = nearest(name, OPTION_NAMES)
+  const meant = near ? [near] : OPTION_NAMES.filter(option => option.startsWith(name) || name.startsWith(option))
+  return meant.map(option => `--${option}`)
+}
+
+/** What people write, as parseArgs takes it: `--layers -1` is `--layers=-1`, and -V means --version as -v does. */
+function asParsed(args: string[]): string[] {
   const joined: string[] = []
   const end = args.includes('--') ? args.indexOf('--') : args.length
   for (let i = 0; i < args.length; i++) {
@@ -80,7 +108,7 @@ function joinNegativeLayers(args: string[]): string[] {
     if (i + 1 < end && args[i] === '--layers' && next !== undefined && /^-\d/.test(next)) {
       joined.push(`--layers=${next}`)
       i++
-    } else joined.push(args[i]!)
+    } else joined.push(i < end && args[i] === '-V' ? '--version' : args[i]!)
   }
   return joined
 }
@@ -102,6 +130,11 @@ function readFormat(value: string): Format {
   const format = FORMATS.find(known => known === value)
   if (format !== undefined) return format
   throw new UsageError(`--format must be one of ${FORMATS.join(', ')}, not '${value}'`)
+}
+
+function readOut(value: string | undefined): string | undefined {
+  if (value !== undefined && /^$|[/\\]$/.test(value)) throw new UsageError(`--out must name a file, not '${value}'`)
+  return value
 }
 
 /** On the command line a bad option is wrong usage. */

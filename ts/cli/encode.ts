@@ -6,7 +6,7 @@ import { DEFAULT_MODEL } from '../packages.ts'
 import { type EncodeCommand, type Format, UsageError } from './arguments.ts'
 import { jsonChunks } from './json.ts'
 import { npyChunks } from './npy.ts'
-import { type Chunk, writeAll } from './output.ts'
+import { type Chunk, checkOut, writeAll } from './output.ts'
 import { safetensorsChunks } from './safetensors.ts'
 import { textChunks } from './text.ts'
 
@@ -32,11 +32,15 @@ export async function encodeCommand(command: EncodeCommand): Promise<void> {
   if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
     throw new UsageError(`${format} is not for a terminal: give --out FILE, or redirect the output`)
   }
-  const texts = command.texts.length > 0 ? command.texts : await readLines()
+  if (out !== undefined) await checkOut(out)
+  const fromLines = command.texts.length === 0
+  const texts = fromLines ? await readLines() : command.texts
   if (texts.length === 0) throw new UsageError('there is no text: give texts as arguments or on standard input')
   const encoder = await Encoder.fromPretrained(model, { dtype, device, threads })
   try {
-    const states = await encoder.encode(texts, { layers })
+    const states = await encoder.encode(texts, { layers }).catch(error => {
+      throw fromLines ? withLine(error) : error
+    })
     const { modelType, numLayers, hiddenSize } = encoder.config
     const name = model ?? DEFAULT_MODEL
     const summary = { name, modelType, numLayers, hiddenSize, device: encoder.device, dtype: encoder.dtype }
@@ -53,6 +57,13 @@ async function readLines(): Promise<string[]> {
   const lines = text.split(/\r?\n/)
   if (lines.at(-1) === '') lines.pop()
   return lines
+}
+
+/** An error about text N says that it is line N + 1 of the input. */
+function withLine(error: unknown): unknown {
+  if (!(error instanceof BertLayersError)) return error
+  const message = error.message.replace(/^text (\d+)\b/, (text, index) => `line ${+index + 1} of the input (${text})`)
+  return new BertLayersError(error.code, message, { cause: error })
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

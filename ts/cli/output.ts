@@ -1,4 +1,7 @@
-import { createWriteStream } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { constants, createWriteStream, rmSync, type Stats } from 'node:fs'
+import { access, realpath, rename, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
@@ -7,10 +10,65 @@ export type Chunk = string | Uint8Array
 /** Bytes written at a time, so that a slow reader holds us up and not our memory. */
 const PIECE = 1 << 20
 
-/** Writes chunks to a file or to standard output, as fast as it takes them. */
+/** What ends this process from outside. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Fails at once where nothing could be written, before anything is computed. */
+export async function checkOut(file: string): Promise<void> {
+  try {
+    const found = await statOf(file)
+    if (found?.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR' })
+    await access(found === undefined || found.isFile() ? dirname(await targetOf(file)) : file, constants.W_OK)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw Object.assign(new Error(`--out ${file}: ${message.replace(`${code}: `, '')}`), { code })
+  }
+}
+
+/** Writes chunks to a file or to standard output, as fast as it takes them. A file has its name once it is complete. */
 export async function writeAll(chunks: Iterable<Chunk>, file: string | undefined): Promise<void> {
-  const target: Writable = file === undefined ? process.stdout : createWriteStream(file)
-  await pipeline(Readable.from(pieces(chunks)), target, { end: file !== undefined })
+  if (file === undefined) return write(chunks, process.stdout, false)
+  const found = await statOf(file)
+  // A device or a pipe is written to; it must not be replaced.
+  if (found !== undefined && !found.isFile()) return write(chunks, createWriteStream(file), true)
+  await replace(await targetOf(file), found, temporary => write(chunks, temporary, true))
+}
+
+/** Writes beside the file and renames; what fails or is interrupted leaves nothing behind. */
+async function replace(file: string, before: Stats | undefined, fill: (temporary: Writable) => Promise<void>) {
+  const name = join(dirname(file), `.bert-layers-${randomUUID()}.tmp`)
+  const remove = () => rmSync(name, { force: true })
+  const interrupted = (signal: NodeJS.Signals) => {
+    remove()
+    process.kill(process.pid, signal) // its handlers are gone by now: it ends the process as it would have
+  }
+  for (const signal of SIGNALS) process.once(signal, interrupted)
+  try {
+    await fill(createWriteStream(name, { flags: 'wx', mode: before ? before.mode & 0o777 : 0o666 }))
+    await rename(name, file)
+  } catch (error) {
+    remove()
+    throw error
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupted)
+  }
+}
+
+async function write(chunks: Iterable<Chunk>, target: Writable, end: boolean): Promise<void> {
+  await pipeline(Readable.from(pieces(chunks)), target, { end })
+}
+
+/** What is there; undefined for nothing. */
+async function statOf(file: string): Promise<Stats | undefined> {
+  return stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+}
+
+/** The file itself where the name is a link: the link stays. */
+async function targetOf(file: string): Promise<string> {
+  return realpath(file).catch(() => file)
 }
 
 function* pieces(chunks: Iterable<Chunk>): Iterable<Chunk> {
