@@ -258,7 +258,13 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     fn dot_bf16(self, a: __m512i, b: __m512i, sum: __m512) -> __m512 {
         if EXTENSION == BF16 {
             // SAFETY: an `Avx512<BF16>` proves that the processor has the instruction. Both types are 512 plain bits.
-            unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b)) }
+            unsafe {
+                _mm512_dpbf16_ps(
+                    sum,
+                    std::mem::transmute::<__m512i, __m512bh>(a),
+                    std::mem::transmute::<__m512i, __m512bh>(b),
+                )
+            }
         } else {
             let sum = self.fma(self.lower(a), self.lower(b), sum);
             self.fma(self.upper(a), self.upper(b), sum)
