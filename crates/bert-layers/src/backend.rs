@@ -14,7 +14,7 @@ use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu};
 use crate::threads;
 use crate::weights::Summary;
-use crate::{Cancel, Dtype, Error, Result};
+use crate::{Cancel, Dtype, Error, Result, Tokens};
 
 /// Rows of a chunk that one thread carries through all layers: few enough to stay in a core's cache, enough to keep the
 /// weights' way into it short.
@@ -34,13 +34,14 @@ pub(crate) fn load(
     folder: &Path,
     device: &Device,
     dtype: Dtype,
+    samples: &Tokens,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Backend>, Summary)> {
     match device {
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-            let ops = Cpu::new(kernels, Arc::new(Solo));
-            let (model, summary) = model::load(&ops, config, folder, cancel)?;
+            let ops = Cpu::new(kernels, dtype, Arc::new(Solo));
+            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
         Device::Candle(device) => {
@@ -48,9 +49,10 @@ pub(crate) fn load(
                 Dtype::Float32 => DType::F32,
                 Dtype::Float16 => DType::F16,
                 Dtype::Bfloat16 => DType::BF16,
+                Dtype::Int8 => return Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
             };
             let ops = Candle::new(device.clone(), dtype);
-            let (model, summary) = model::load(&ops, config, folder, cancel)?;
+            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
             Ok((Box::new(OnCandle { ops, model }), summary))
         }
     }

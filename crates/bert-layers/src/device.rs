@@ -29,8 +29,10 @@ pub enum Dtype {
     Float32,
     /// 16-bit floating point, on GPUs.
     Float16,
-    /// 16-bit floating point with the range of 32, on GPUs.
+    /// 16-bit floating point with the range of 32.
     Bfloat16,
+    /// 8-bit integers with a scale for each token and each output, and the largest input channels kept in f32; on CPUs.
+    Int8,
 }
 
 impl Dtype {
@@ -39,6 +41,7 @@ impl Dtype {
         match self {
             Self::Float32 => 4,
             Self::Float16 | Self::Bfloat16 => 2,
+            Self::Int8 => 1,
         }
     }
 }
@@ -70,9 +73,7 @@ impl FromStr for Dtype {
             "float32" | "fp32" => Ok(Self::Float32),
             "float16" | "fp16" => Ok(Self::Float16),
             "bfloat16" | "bf16" => Ok(Self::Bfloat16),
-            "int8" | "q8" => {
-                Err(Error::DeviceUnavailable("dtype 'int8' is not available in this version: use 'float32'".into()))
-            }
+            "int8" | "q8" => Ok(Self::Int8),
             _ => Err(Error::InvalidInput(format!(
                 "dtype '{name}' is not known: it is 'float32', 'float16', 'bfloat16' or 'int8'"
             ))),
@@ -86,6 +87,7 @@ impl fmt::Display for Dtype {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
             Self::Bfloat16 => "bfloat16",
+            Self::Int8 => "int8",
         })
     }
 }
@@ -113,13 +115,15 @@ impl Device {
                 candle_core::Device::new_metal(0).map_err(|e| unavailable("metal", cfg!(feature = "metal"), &e))?,
             ),
         };
-        if matches!(device, Device::Cpu) && dtype != Dtype::Float32 {
-            let why = if dtype == Dtype::Float16 { "no processor is faster in it" } else { "not in this version" };
-            return Err(Error::DeviceUnavailable(format!(
-                "dtype '{dtype}' is not available on the CPU ({why}): use 'float32', or a GPU"
-            )));
+        match (&device, dtype) {
+            (Device::Cpu, Dtype::Float16) => Err(Error::DeviceUnavailable(
+                "dtype 'float16' is for GPUs, no processor is faster in it: use 'float32', 'bfloat16' or 'int8'".into(),
+            )),
+            (Device::Candle(_), Dtype::Int8) => Err(Error::DeviceUnavailable(
+                "dtype 'int8' is for the CPU: use 'float32', 'float16' or 'bfloat16', or device 'cpu'".into(),
+            )),
+            _ => Ok(device),
         }
-        Ok(device)
     }
 
     fn open_gpu() -> Self {

@@ -31,6 +31,7 @@ mod locate;
 mod memory;
 mod model;
 mod ops;
+mod samples;
 mod threads;
 pub mod tokenize;
 mod weights;

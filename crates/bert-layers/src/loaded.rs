@@ -9,7 +9,7 @@ use crate::backend::{self, Backend};
 use crate::config::ModelConfig;
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result};
+use crate::{Cancel, Dtype, Result, samples};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 1;
@@ -44,7 +44,8 @@ impl Loaded {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
         let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
-        let (backend, summary) = backend::load(&config, folder, device, dtype, cancel)?;
+        let samples = samples::tokens(tokenizer.as_ref(), &config)?;
+        let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, cancel)?;
         hasher.update(summary.hash.as_bytes());
         hasher.update(format!("{} {}", device.name(), backend.instruction_set()).as_bytes());
         Ok(Self {

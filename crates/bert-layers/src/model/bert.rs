@@ -7,7 +7,7 @@ use crate::Result;
 use crate::batch::Chunk;
 use crate::config::{BertConfig, HiddenAct, xielu};
 use crate::hidden_states::Sink;
-use crate::ops::{Attention, Ops};
+use crate::ops::{Attention, For, Ops};
 use crate::weights::Weights;
 
 /// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
@@ -18,32 +18,44 @@ pub(super) struct BertModel<O: Ops> {
 }
 
 impl<O: Ops> BertModel<O> {
-    pub fn load(ops: &O, config: &BertConfig, weights: &mut Weights) -> Result<Self> {
+    /// Loads the weights; `samples` are run through each block that wants them.
+    pub fn load(ops: &O, config: &BertConfig, weights: &mut Weights, samples: &Chunk<'_>) -> Result<Self> {
         let mut load = Loader { ops, config, weights };
-        Ok(Self {
-            embeddings: BertEmbeddings::load(&mut load)?,
-            layer: (0..config.num_hidden_layers)
-                .map(|i| BertLayer::load(&mut load, &format!("encoder.layer.{i}")))
-                .collect::<Result<_>>()?,
-            pooler: if load.weights.has("pooler.dense.weight") {
-                Some(load.linear(&["pooler.dense"], config.hidden_size, config.hidden_size)?)
-            } else {
-                None
-            },
-        })
+        let embeddings = BertEmbeddings::load(&mut load)?;
+        let mut hidden = match ops.wants_samples() {
+            true => Some(embeddings.forward(ops, samples, None, None)?),
+            false => None,
+        };
+        let mut layer = Vec::with_capacity(config.num_hidden_layers.min(1024));
+        for i in 0..config.num_hidden_layers {
+            let mut block = BertLayer::load(&mut load, &format!("encoder.layer.{i}"))?;
+            if let Some(input) = hidden {
+                hidden = Some(block.forward(ops, samples, input, None, None)?);
+                block.settle(ops)?;
+            }
+            layer.push(block);
+        }
+        let pooler = match load.weights.has("pooler.dense.weight") {
+            true => Some(load.head("pooler.dense", config.hidden_size)?),
+            false => None,
+        };
+        Ok(Self { embeddings, layer, pooler })
     }
 }
 
 impl<O: Ops> Model<O> for BertModel<O> {
     fn forward(&self, ops: &O, chunk: &Chunk<'_>, mut sink: Sink<'_>) -> Result<()> {
-        let mut hidden = self.embeddings.forward(ops, chunk, sink.take(0))?;
-        for (i, layer) in self.layer.iter().enumerate().take(sink.deepest()) {
-            hidden = layer.forward(ops, chunk, hidden, sink.take(i + 1))?;
+        let layers = &self.layer[..sink.deepest()];
+        // What reads a layer's output first: the next block's query, key and value, if there is a next block to be computed.
+        let reader = |block: usize| layers.get(block).map(|layer| &layer.query_key_value);
+        let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.take(0))?;
+        for (i, layer) in layers.iter().enumerate() {
+            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.take(i + 1))?;
         }
         if let (Some(pooler), Some(out)) = (&self.pooler, sink.take_pooler()) {
             // tanh(W · h_L[0] + b): the first token of each text.
             let first: Vec<usize> = chunk.texts.iter().map(|rows| rows.start).collect();
-            let pooled = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh)?;
+            let pooled = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh, For::Anybody)?;
             ops.store(&pooled, out)?;
         }
         Ok(())
@@ -73,14 +85,20 @@ impl<O: Ops> BertEmbeddings<O> {
         })
     }
 
-    fn forward<'r>(&self, ops: &O, chunk: &Chunk<'_>, keep: Option<&'r mut [f32]>) -> Result<O::Rows<'r>> {
+    fn forward<'r>(
+        &self,
+        ops: &O,
+        chunk: &Chunk<'_>,
+        next: Option<&O::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<O::Rows<'r>> {
         // The order in which Transformers adds them.
         let lookups = [
             (&self.word_embeddings, chunk.ids),
             (&self.token_type_embeddings, chunk.type_ids),
             (&self.position_embeddings, chunk.positions),
         ];
-        ops.embed_norm(&lookups, &self.layer_norm, keep)
+        ops.embed_norm(&lookups, &self.layer_norm, next, keep)
     }
 }
 
@@ -119,15 +137,32 @@ impl<O: Ops> BertLayer<O> {
         ops: &O,
         chunk: &Chunk<'_>,
         hidden: O::Rows<'_>,
+        next: Option<&O::Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<O::Rows<'r>> {
+        let Self { query_key_value, attention_output, intermediate, output, .. } = self;
         let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
-        let qkv = ops.linear(&hidden, &self.query_key_value, Activation::Identity)?;
-        let context = ops.attention(&qkv, &attention)?;
-        let attended =
-            ops.linear_add_norm(&context, &self.attention_output, &hidden, &self.attention_layer_norm, None)?;
-        let inner = ops.linear(&attended, &self.intermediate, self.intermediate_act)?;
-        ops.linear_add_norm(&inner, &self.output, &attended, &self.layer_norm, keep)
+        let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
+        let context = ops.attention(&qkv, &attention, attention_output)?;
+        drop(qkv); // its memory is the next operation's
+        let attended = ops.linear_add_norm(
+            &context,
+            attention_output,
+            &hidden,
+            &self.attention_layer_norm,
+            Some(intermediate),
+            None,
+        )?;
+        let inner = ops.linear(&attended, intermediate, self.intermediate_act, For::Linear(output))?;
+        ops.linear_add_norm(&inner, output, &attended, &self.layer_norm, next, keep)
+    }
+
+    fn settle(&mut self, ops: &O) -> Result<()> {
+        for linear in [&mut self.query_key_value, &mut self.attention_output, &mut self.intermediate, &mut self.output]
+        {
+            ops.settle(linear)?;
+        }
+        Ok(())
     }
 }
 
@@ -151,6 +186,12 @@ impl<O: Ops> Loader<'_, O> {
             parts.push((weight, self.weights.read(&format!("{name}.bias"), &[outputs])?));
         }
         self.ops.load_linear(parts)
+    }
+
+    fn head(&mut self, name: &str, size: usize) -> Result<O::Linear> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[size, size])?;
+        let bias = self.weights.read(&format!("{name}.bias"), &[size])?;
+        self.ops.load_head(weight, bias)
     }
 
     fn layer_norm(&mut self, name: &str) -> Result<O::LayerNorm> {

@@ -3,12 +3,12 @@
 
 mod bert;
 
-use crate::batch::Chunk;
+use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
 use crate::hidden_states::Sink;
 use crate::ops::Ops;
 use crate::weights::{Summary, Weights};
-use crate::{Cancel, Result};
+use crate::{Cancel, Result, Tokens};
 
 use std::path::Path;
 
@@ -21,17 +21,22 @@ pub trait Model<O: Ops>: Send + Sync {
     fn has_pooler(&self) -> bool;
 }
 
-/// Loads the weights of `folder` for `ops`.
+/// Loads the weights of `folder` for `ops`; `samples` are typical texts, for those operations that want to see some.
 pub fn load<O: Ops + 'static>(
     ops: &O,
     config: &ModelConfig,
     folder: &Path,
+    samples: &Tokens,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Model<O>>, Summary)> {
+    let batch = PackedBatch::new(samples);
+    let all = 0..batch.texts();
+    let ranges = batch.ranges(&all);
+    let samples = batch.chunk(&all, &ranges);
     match config {
         ModelConfig::Bert(config) => {
             let mut weights = Weights::open(folder, "bert", "embeddings.word_embeddings.weight", cancel.clone())?;
-            let model = bert::BertModel::load(ops, config, &mut weights)?;
+            let model = bert::BertModel::load(ops, config, &mut weights, &samples)?;
             let summary = weights.finish(&["embeddings.", "encoder.", "pooler."], &["embeddings.position_ids"])?;
             Ok((Box::new(model), summary))
         }

@@ -4,7 +4,7 @@
 use bert_layers_kernels::{Activation, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
-use super::{Attention, Ops};
+use super::{Attention, For, Ops};
 use crate::weights::Tensor as HostTensor;
 use crate::{Cancel, Result};
 
@@ -97,12 +97,22 @@ impl Ops for Candle {
         Ok(Linear { weight: Tensor::cat(&weights, 0)?.t()?.contiguous()?, bias: Tensor::cat(&biases, 0)? })
     }
 
+    fn load_head(&self, weight: HostTensor, bias: HostTensor) -> Result<Linear> {
+        self.load_linear(vec![(weight, bias)])
+    }
+
     fn load_layer_norm(&self, weight: HostTensor, bias: HostTensor, eps: f32) -> Result<LayerNorm> {
         let f32s = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &self.device);
         Ok(LayerNorm { weight: f32s(weight)?, bias: f32s(bias)?, eps: f64::from(eps) })
     }
 
-    fn embed_norm(&self, lookups: &[(&Tensor, &[u32])], norm: &LayerNorm, keep: Option<&mut [f32]>) -> Result<Tensor> {
+    fn embed_norm(
+        &self,
+        lookups: &[(&Tensor, &[u32])],
+        norm: &LayerNorm,
+        _next: Option<&Linear>,
+        keep: Option<&mut [f32]>,
+    ) -> Result<Tensor> {
         self.cancel.check()?;
         let mut sum: Option<Tensor> = None;
         for (table, rows) in lookups {
@@ -118,7 +128,7 @@ impl Ops for Candle {
         Ok(out)
     }
 
-    fn linear(&self, x: &Tensor, linear: &Linear, activation: Activation) -> Result<Tensor> {
+    fn linear(&self, x: &Tensor, linear: &Linear, activation: Activation, _: For<'_, Linear>) -> Result<Tensor> {
         self.cancel.check()?;
         self.activate(&x.matmul(&linear.weight)?.broadcast_add(&linear.bias)?, activation)
     }
@@ -129,15 +139,16 @@ impl Ops for Candle {
         linear: &Linear,
         residual: &Tensor,
         norm: &LayerNorm,
+        _next: Option<&Linear>,
         keep: Option<&mut [f32]>,
     ) -> Result<Tensor> {
-        let sum = (self.linear(x, linear, Activation::Identity)? + residual)?;
+        let sum = (self.linear(x, linear, Activation::Identity, For::Anybody)? + residual)?;
         let out = self.norm(&sum, norm)?;
         self.keep(&out, keep)?;
         Ok(out)
     }
 
-    fn attention(&self, qkv: &Tensor, attention: &Attention<'_>) -> Result<Tensor> {
+    fn attention(&self, qkv: &Tensor, attention: &Attention<'_>, _next: &Linear) -> Result<Tensor> {
         let hidden = qkv.dim(1)? / 3;
         let size = hidden / attention.heads;
         let mut contexts = Vec::with_capacity(attention.texts.len());

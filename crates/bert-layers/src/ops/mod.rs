@@ -24,7 +24,19 @@ pub struct Attention<'a> {
     pub heads: usize,
 }
 
+/// Who reads a result: an implementation may give it in just the form that its reader takes.
+pub enum For<'a, L> {
+    /// [`Ops::attention`].
+    Attention,
+    /// This linear layer and nobody else.
+    Linear(&'a L),
+    /// Anybody.
+    Anybody,
+}
+
 /// Operations on activations of shape [rows, width].
+///
+/// `next` is the linear layer that reads the output first, where one does; the output is for others too.
 ///
 /// `keep` is where the caller wants the output's rows as f32. An implementation may compute right into it, so that
 /// what it gives back and what the user gets are the same memory. `'r` is how long those rows live.
@@ -44,6 +56,20 @@ pub trait Ops: Send + Sync {
     /// Takes weights [out, in] and biases [out], one above the other: their outputs come side by side.
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Self::Linear>;
 
+    /// Takes weight [out, in] and bias [out] of a layer outside the blocks, such as the pooler's: small, and computed exactly.
+    fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Self::Linear>;
+
+    /// Whether linear layers must see typical inputs before they can be used: the model then runs some samples through each
+    /// block as soon as it is loaded, and [settles](Self::settle) it.
+    fn wants_samples(&self) -> bool {
+        false
+    }
+
+    /// Makes a linear layer what it is to be, from the inputs that it has seen.
+    fn settle(&self, _linear: &mut Self::Linear) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes weight [width] and bias [width].
     fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<Self::LayerNorm>;
 
@@ -52,11 +78,18 @@ pub trait Ops: Send + Sync {
         &self,
         lookups: &[(&Self::Embedding, &[u32])],
         norm: &Self::LayerNorm,
+        next: Option<&Self::Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
     /// `activation(x · Wᵀ + b)`.
-    fn linear(&self, x: &Self::Rows<'_>, linear: &Self::Linear, activation: Activation) -> Result<Self::Rows<'static>>;
+    fn linear(
+        &self,
+        x: &Self::Rows<'_>,
+        linear: &Self::Linear,
+        activation: Activation,
+        reader: For<'_, Self::Linear>,
+    ) -> Result<Self::Rows<'static>>;
 
     /// `norm(x · Wᵀ + b + residual)`: the end of each half of a post-norm block.
     fn linear_add_norm<'r>(
@@ -65,11 +98,17 @@ pub trait Ops: Send + Sync {
         linear: &Self::Linear,
         residual: &Self::Rows<'_>,
         norm: &Self::LayerNorm,
+        next: Option<&Self::Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
     /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
-    fn attention(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>) -> Result<Self::Rows<'static>>;
+    fn attention(
+        &self,
+        qkv: &Self::Rows<'_>,
+        attention: &Attention<'_>,
+        next: &Self::Linear,
+    ) -> Result<Self::Rows<'static>>;
 
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;

@@ -95,21 +95,24 @@ impl Case {
             .collect()
     }
 
+    /// Every unmasked token of a layer: text, position, hidden state.
+    pub fn tokens(&self, layer: usize) -> impl Iterator<Item = (usize, usize, &[f64])> {
+        let [_, texts, longest, hidden] = self.shape;
+        let unmasked = move |&(text, token): &(usize, usize)| self.mask[text][token];
+        let all = (0..texts).flat_map(move |text| (0..longest).map(move |token| (text, token)));
+        all.filter(unmasked).map(move |(text, token)| {
+            let at = ((layer * texts + text) * longest + token) * hidden;
+            (text, token, &self.hidden_states[at..at + hidden])
+        })
+    }
+
     /// Checks every layer of every unmasked token against the bounds of DESIGN.md.
     pub fn check(&self, states: &HiddenStates, name: &str) {
-        let [layers, texts, longest, hidden] = self.shape;
-        assert_eq!(states.layers(), (0..layers).collect::<Vec<_>>(), "{name}");
-        for layer in 0..layers {
-            for text in 0..texts {
-                for token in (0..longest).filter(|&token| self.mask[text][token]) {
-                    let at = ((layer * texts + text) * longest + token) * hidden;
-                    let ours = states.token(layer, text, token).expect("a kept token");
-                    close(
-                        ours,
-                        &self.hidden_states[at..at + hidden],
-                        &format!("{name}: layer {layer}, text {text}, token {token}"),
-                    );
-                }
+        assert_eq!(states.layers(), (0..self.shape[0]).collect::<Vec<_>>(), "{name}");
+        for &layer in states.layers() {
+            for (text, token, theirs) in self.tokens(layer) {
+                let ours = states.token(layer, text, token).expect("a kept token");
+                close(ours, theirs, &format!("{name}: layer {layer}, text {text}, token {token}"));
             }
         }
     }
@@ -118,15 +121,21 @@ impl Case {
 /// Cosine ≥ 1 − 1e-6 and |Δ| ≤ 2e-4.
 pub fn close(ours: &[f32], theirs: &[f64], what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
-    let (mut dot, mut a2, mut b2, mut worst) = (0.0, 0.0, 0.0, 0.0f64);
     for (&a, &b) in ours.iter().zip(theirs) {
+        let difference = (f64::from(a) - b).abs();
+        assert!(difference <= 2e-4, "{what}: |Δ| = {difference:e}"); // NaN fails here too: no comparison with it holds
+    }
+    let cosine = cosine(ours, theirs);
+    assert!(cosine >= 1.0 - 1e-6, "{what}: 1 − cosine = {:e}", 1.0 - cosine);
+}
+
+pub fn cosine(a: &[f32], b: &[f64]) -> f64 {
+    let (mut dot, mut a2, mut b2) = (0.0, 0.0, 0.0);
+    for (&a, &b) in a.iter().zip(b) {
         let a = f64::from(a);
         dot += a * b;
         a2 += a * a;
         b2 += b * b;
-        worst = worst.max((a - b).abs());
     }
-    assert!(worst <= 2e-4, "{what}: |Δ| = {worst:e}"); // NaN fails here too: no comparison with it holds
-    let cosine = dot / (a2 * b2).sqrt();
-    assert!(cosine >= 1.0 - 1e-6, "{what}: 1 − cosine = {:e}", 1.0 - cosine);
+    dot / (a2 * b2).sqrt()
 }
