@@ -2,8 +2,8 @@
 //!
 //!     cargo run --release -p bert-layers-kernels --example ceiling [INSTRUCTION_SET] [RUNS] [PRECISION]
 //!
-//! "share" is the kernels' Gop/s (two per multiply-add) divided by those of a loop of multiply-adds that touches no memory.
-//! Both are the best of several runs, as other processes only ever make them slower.
+//! The share is that of the kernels' Gop/s (two per multiply-add) in those of a loop of multiply-adds that touches no memory.
+//! The two run in turn, and each counts with its best run, as other processes only ever make them slower.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -13,55 +13,54 @@ use bert_layers_kernels::{
     QuantizedRows, Solo, try_zeroed,
 };
 
-/// Seconds of the fastest of some runs.
-fn best(runs: usize, mut f: impl FnMut()) -> f64 {
+fn seconds(f: impl FnOnce()) -> f64 {
+    let start = Instant::now();
     f();
-    let mut best = f64::INFINITY;
-    for _ in 0..runs {
-        let start = Instant::now();
-        f();
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    best
+    start.elapsed().as_secs_f64()
 }
 
 /// Loops of one instruction between registers.
 #[cfg(target_arch = "x86_64")]
 mod ceiling {
-    pub const STEPS: u64 = 500_000;
+    pub const STEPS: u64 = 50_000;
 
-    /// Ten independent chains, more than the four cycles times two units that keep the processor busy. In assembly, as a
+    /// Fourteen independent chains, more than the six cycles times two units that keep the processor busy. In assembly, as a
     /// compiler has its own ideas about a loop that computes nothing.
     macro_rules! loop_of {
         ($name:ident, $features:literal, $instruction:literal, $register:literal, $multiplies:literal) => {
-            /// Runs `STEPS` steps of ten instructions and says how many operations that were: two for each multiply-add.
+            /// Runs `STEPS` steps of fourteen instructions and says how many operations that were: two for each multiply-add.
             #[target_feature(enable = $features)]
             pub fn $name() -> f64 {
                 // SAFETY: it changes only the registers that it names, and has the instructions.
                 unsafe {
                     std::arch::asm!(
                         "2:",
-                        concat!($instruction, " ", $register, "0, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "1, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "2, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "3, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "4, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "5, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "6, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "7, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "8, ", $register, "10, ", $register, "11"),
-                        concat!($instruction, " ", $register, "9, ", $register, "10, ", $register, "11"),
+                        concat!($instruction, " ", $register, "0, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "1, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "2, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "3, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "4, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "5, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "6, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "7, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "8, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "9, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "10, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "11, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "12, ", $register, "14, ", $register, "15"),
+                        concat!($instruction, " ", $register, "13, ", $register, "14, ", $register, "15"),
                         "dec {steps}",
                         "jnz 2b",
                         steps = inout(reg) STEPS => _,
                         inout("xmm0") 0.0f32 => _, inout("xmm1") 0.0f32 => _, inout("xmm2") 0.0f32 => _,
                         inout("xmm3") 0.0f32 => _, inout("xmm4") 0.0f32 => _, inout("xmm5") 0.0f32 => _,
                         inout("xmm6") 0.0f32 => _, inout("xmm7") 0.0f32 => _, inout("xmm8") 0.0f32 => _,
-                        inout("xmm9") 0.0f32 => _, in("xmm10") 1.0f32, in("xmm11") 1.0f32,
+                        inout("xmm9") 0.0f32 => _, inout("xmm10") 0.0f32 => _, inout("xmm11") 0.0f32 => _,
+                        inout("xmm12") 0.0f32 => _, inout("xmm13") 0.0f32 => _, in("xmm14") 1.0f32, in("xmm15") 1.0f32,
                         options(nomem, nostack),
                     );
                 }
-                (STEPS * 10 * $multiplies * 2) as f64
+                (STEPS * 14 * $multiplies * 2) as f64
             }
         };
     }
@@ -80,23 +79,19 @@ enum Precision {
     Int8,
 }
 
-/// Gop/s of multiply-adds between registers, by the instruction that this set uses, where somebody has written that loop.
-fn ceiling(kernels: Kernels, precision: Precision) -> Option<f64> {
+/// The loop of the instruction that this set multiplies with, where somebody has written it.
+fn ceiling(kernels: Kernels, precision: Precision) -> Option<unsafe fn() -> f64> {
     #[cfg(target_arch = "x86_64")]
     {
         let has = |extension| kernels.extensions().contains(&extension);
-        let run: unsafe fn() -> f64 = match precision {
+        Some(match precision {
             Precision::F32 if kernels.name().starts_with("avx512") => ceiling::avx512_f32,
             Precision::F32 if kernels.name().starts_with("avx2") => ceiling::avx2_f32,
             Precision::Bf16 if has("avx512_bf16") => ceiling::avx512_bf16,
             Precision::Int8 if has("avx512_vnni") => ceiling::avx512_int8,
             Precision::Int8 if has("avx_vnni") => ceiling::avx2_int8,
             _ => return None,
-        };
-        let mut operations = 0.0;
-        // SAFETY: `kernels` is there, so its instructions are.
-        let seconds = best(20, || operations = unsafe { run() });
-        Some(operations / seconds / 1e9)
+        })
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -105,10 +100,38 @@ fn ceiling(kernels: Kernels, precision: Precision) -> Option<f64> {
     }
 }
 
-fn report(what: &str, operations: f64, seconds: f64, ceiling: Option<f64>) {
-    let rate = operations / seconds / 1e9;
-    let share = ceiling.map_or(String::new(), |ceiling| format!("{:6.1} %", 100.0 * rate / ceiling));
-    println!("  {what:<54}{:10.1} µs{rate:9.1} Gop/s {share}", seconds * 1e6);
+/// One set, one precision.
+#[derive(Clone, Copy)]
+struct Bench {
+    kernels: Kernels,
+    precision: Precision,
+    runs: usize,
+}
+
+impl Bench {
+    /// Calls `f` with each of `0..copies`, in turn with the loop, and prints the best of both.
+    fn report(self, what: &str, operations: f64, copies: usize, mut f: impl FnMut(usize)) {
+        let ceiling = ceiling(self.kernels, self.precision);
+        let (mut kernel, mut highest) = (f64::INFINITY, 0f64);
+        f(0);
+        for i in 0..self.runs * copies {
+            kernel = kernel.min(seconds(|| f(i % copies)));
+            if let Some(ceiling) = ceiling {
+                let mut count = 0.0;
+                // SAFETY: the set has these instructions.
+                let took = seconds(|| count = unsafe { ceiling() });
+                highest = highest.max(count / took / 1e9);
+            }
+        }
+        let what = format!("{:?} {what}", self.precision);
+        print!("  {what:<50}{:10.1} µs", kernel * 1e6);
+        let rate = operations / kernel / 1e9;
+        match (operations > 0.0, ceiling) {
+            (true, Some(_)) => println!("{rate:9.1} of {highest:6.1} Gop/s{:7.1} %", 100.0 * rate / highest),
+            (true, None) => println!("{rate:9.1} Gop/s"),
+            (false, _) => println!(),
+        }
+    }
 }
 
 /// A weight matrix of any precision.
@@ -125,9 +148,7 @@ impl Matrix {
         Ok(match precision {
             Precision::F32 => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &parts, inp)?),
             Precision::Bf16 => Matrix::Bf16(PackedBf16::pack_side_by_side(kernels, &parts, inp)?),
-            Precision::Int8 => {
-                Matrix::Int8(PackedInt8::pack_side_by_side(kernels, &parts, inp, &[1, 2, 3, 5, 8, 13, 21, 34])?)
-            }
+            Precision::Int8 => Matrix::Int8(PackedInt8::pack_side_by_side(kernels, &parts, inp, &OUTLIERS)?),
         })
     }
 
@@ -154,71 +175,111 @@ const SHAPES: [(usize, usize, usize, Activation, bool); 11] = [
     (1, 768, 3072, Activation::Identity, false),
 ];
 
-fn linear(kernels: Kernels, precision: Precision, runs: usize, ceiling: Option<f64>) -> Result<(), AllocError> {
+/// The channels that int8 keeps in f32.
+const OUTLIERS: [usize; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
+
+fn quantized(kernels: Kernels, w: &PackedInt8, rows: usize) -> Result<QuantizedRows, AllocError> {
+    let mut quantized = QuantizedRows::default();
+    quantized.prepare(w, rows)?;
+    kernels.convert(&Solo, &vec![0.5; rows * w.inputs()], w.inputs(), Converted::Int8(w, &mut quantized));
+    Ok(quantized)
+}
+
+fn linear(bench: Bench) -> Result<(), AllocError> {
+    let Bench { kernels, precision, .. } = bench;
     for (rows, inp, out, activation, residual) in SHAPES {
         // Several matrices in turn, as layers come: the weights come from memory, not from the cache.
         let first = Matrix::pack(kernels, precision, out, inp)?;
         let copies = (128 << 20) / first.bytes();
         let matrices: Result<Vec<_>, _> = (0..copies).map(|_| Matrix::pack(kernels, precision, out, inp)).collect();
         let matrices = matrices?;
-        let (x, bias) = (vec![0.5; rows * inp], vec![0.1; out]);
+        let (x, bias, added) = (vec![0.5; rows * inp], vec![0.1; out], vec![0.2; rows * out]);
         let rounded = vec![Bf16::from_f32(0.5); rows * inp];
-        let mut quantized = QuantizedRows::default();
-        if let Matrix::Int8(w) = &first {
-            quantized.prepare(w, rows)?;
-            kernels.convert(&Solo, &x, inp, Converted::Int8(w, &mut quantized));
-        }
         let mut result = try_zeroed(rows * out)?;
         let mut narrow = vec![Bf16::default(); rows * out];
-        let added = vec![0.2; rows * out];
+        let (mut inputs, mut inner) = (QuantizedRows::default(), QuantizedRows::default());
+        let next = PackedInt8::pack_side_by_side(kernels, &[(&vec![0.01; out], 1)], out, &OUTLIERS)?;
+        if let Matrix::Int8(w) = &first {
+            inputs = quantized(kernels, w, rows)?;
+            inner.prepare(&next, rows)?;
+        }
         let epilogue = Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]) };
-        let seconds = best(runs, || {
-            for w in &matrices {
-                match w {
-                    Matrix::F32(w) => kernels.linear(&Solo, black_box(&x), w, epilogue, &mut result),
-                    Matrix::Bf16(w) if residual => {
-                        kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut result[..]);
-                    }
-                    Matrix::Int8(w) => {
-                        let x = black_box(&quantized).rows(0..rows);
-                        kernels.linear_int8(&Solo, x, w, epilogue, &mut result[..]);
-                    }
-                    Matrix::Bf16(w) => kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut narrow[..]),
+        let what = format!("{rows}×{inp}×{out} {activation:?}{}", if residual { " + residual" } else { "" });
+        bench.report(&what, 2.0 * (rows * inp * out) as f64, copies, |copy| match &matrices[copy] {
+            Matrix::F32(w) => kernels.linear(&Solo, black_box(&x), w, epilogue, &mut result),
+            Matrix::Bf16(w) if residual => {
+                kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut result[..]);
+            }
+            Matrix::Bf16(w) => kernels.linear_bf16(&Solo, black_box(&rounded), w, epilogue, &mut narrow[..]),
+            Matrix::Int8(w) => {
+                let x = black_box(&inputs).rows(0..rows);
+                if residual {
+                    kernels.linear_int8(&Solo, x, w, epilogue, &mut result[..]);
+                } else if activation == Activation::Identity {
+                    kernels.linear_int8(&Solo, x, w, epilogue, &mut narrow[..]);
+                } else {
+                    kernels.linear_int8_quantized(&Solo, x, w, epilogue, &next, &mut inner);
                 }
             }
-        }) / copies as f64;
-        let residual = if residual { " + residual" } else { "" };
-        let what = format!("linear {precision:?} {rows}×{inp}×{out} {activation:?}{residual}");
-        report(&what, 2.0 * (rows * inp * out) as f64, seconds, ceiling);
+        });
     }
     Ok(())
 }
 
-fn attention(kernels: Kernels, ceiling: Option<f64>) {
+fn attention(bench: Bench) {
     for len in [16, 27, 128, 512] {
         let heads = Heads { count: 12, dim: 64, scale: 0.125 };
-        let qkv = vec![0.5; len * 3 * heads.hidden()];
-        let mut result = vec![0.0; len * heads.hidden()];
+        let (qkv, rounded) = (vec![0.5; len * 3 * heads.hidden()], vec![Bf16::from_f32(0.5); len * 3 * heads.hidden()]);
+        let (mut result, mut narrow) = (vec![0.0; len * heads.hidden()], vec![Bf16::default(); len * heads.hidden()]);
         let text = 0..len;
         let texts = std::slice::from_ref(&text);
-        let seconds = best(30, || {
-            kernels.attention(&Solo, black_box(&qkv), texts, None, heads, &mut result);
-        });
         let operations = 4.0 * (len * len * heads.hidden()) as f64;
-        report(&format!("attention F32 12×64, {len} tokens"), operations, seconds, ceiling);
+        bench.report(&format!("attention 12×64, {len} tokens"), operations, 50, |_| match bench.precision {
+            Precision::F32 => {
+                bench.kernels.attention(&Solo, black_box(&qkv), texts, None, heads, &mut result);
+            }
+            _ => {
+                let qkv = black_box(&rounded);
+                bench.kernels.attention_bf16(&Solo, qkv, texts, None, heads, &mut narrow[..]);
+            }
+        });
     }
 }
 
-fn rows(kernels: Kernels) {
-    let say = |what: &str, seconds: f64| println!("  {what:<54}{:10.1} µs", seconds * 1e6);
+fn rows(bench: Bench) -> Result<(), AllocError> {
+    let Bench { kernels, precision, .. } = bench;
     let (mut x, ones) = (vec![0.5; 128 * 768], vec![1.0; 768]);
-    let seconds = best(100, || kernels.layer_norm_in_place(&Solo, black_box(&mut x), &ones, Some(&ones), 1e-12));
-    say("layer_norm 128×768", seconds);
-    let mut x = vec![0.5; 128 * 3072];
-    for activation in [Activation::Gelu, Activation::GeluTanh] {
-        let seconds = best(30, || kernels.activate(&Solo, activation, black_box(&mut x)));
-        say(&format!("{activation:?} 128×3072"), seconds);
+    let next = PackedInt8::pack_side_by_side(kernels, &[(&ones, 1)], 768, &OUTLIERS)?;
+    let mut narrow = vec![Bf16::default(); x.len()];
+    let mut small = quantized(kernels, &next, 128)?;
+    macro_rules! to {
+        () => {
+            match precision {
+                Precision::F32 => None,
+                Precision::Bf16 => Some(Converted::Bf16(&mut narrow)),
+                Precision::Int8 => Some(Converted::Int8(&next, &mut small)),
+            }
+        };
     }
+    bench.report("layer_norm 128×768", 0.0, 50, |_| match to!() {
+        None => kernels.layer_norm_in_place(&Solo, black_box(&mut x), &ones, Some(&ones), 1e-12),
+        Some(to) => kernels.layer_norm_converting(&Solo, black_box(&mut x), &ones, Some(&ones), 1e-12, to),
+    });
+    if to!().is_some() {
+        bench.report("convert 128×768", 0.0, 50, |_| {
+            if let Some(to) = to!() {
+                kernels.convert(&Solo, black_box(&x), 768, to);
+            }
+        });
+    }
+    if precision == Precision::F32 {
+        let mut x = vec![0.5; 128 * 3072];
+        for activation in [Activation::Gelu, Activation::GeluTanh] {
+            let what = format!("{activation:?} 128×3072");
+            bench.report(&what, 0.0, 50, |_| kernels.activate(&Solo, activation, black_box(&mut x)));
+        }
+    }
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -230,17 +291,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if only.as_ref().is_some_and(|only| only != kernels.name()) {
             continue;
         }
+        println!("{} {:?}", kernels.name(), kernels.extensions());
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
             if which.as_ref().is_some_and(|which| !which.eq_ignore_ascii_case(&format!("{precision:?}"))) {
                 continue;
             }
-            let ceiling = ceiling(kernels, precision);
-            println!("{}, {precision:?}: ceiling {:.1} Gop/s", kernels.name(), ceiling.unwrap_or(f64::NAN));
-            linear(kernels, precision, runs, ceiling)?;
-            if precision == Precision::F32 {
-                attention(kernels, ceiling);
-                rows(kernels);
-            }
+            let bench = Bench { kernels, precision, runs };
+            linear(bench)?;
+            attention(Bench {
+                precision: if precision == Precision::F32 { Precision::F32 } else { Precision::Bf16 },
+                ..bench
+            });
+            rows(bench)?;
         }
     }
     Ok(())

@@ -68,6 +68,7 @@ unsafe impl Sync for Bf16Operands<'_> {}
 
 impl Operands for Bf16Operands<'_> {
     type Product = Bf16Product;
+    const ROUGH: bool = true;
 
     #[inline(always)]
     fn panels(&self) -> &Panels {

@@ -208,6 +208,7 @@ struct Int8Operands<'a> {
 
 impl Operands for Int8Operands<'_> {
     type Product = Int8Product;
+    const ROUGH: bool = true;
     const RESUMES: bool = false;
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 //! int8.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::{Simd, Work};
 use crate::Bf16;
@@ -258,7 +259,10 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     fn dot_bf16(self, a: __m512i, b: __m512i, sum: __m512) -> __m512 {
         if EXTENSION == BF16 {
             // SAFETY: an `Avx512<BF16>` proves that the processor has the instruction. Both types are 512 plain bits.
-            unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b)) }
+            unsafe {
+                let (a, b) = (transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b));
+                _mm512_dpbf16_ps(sum, a, b)
+            }
         } else {
             let sum = self.fma(self.lower(a), self.lower(b), sum);
             self.fma(self.upper(a), self.upper(b), sum)
@@ -290,7 +294,7 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: __m512) {
         op!({
             let rounded: __m256i = if EXTENSION == BF16 {
-                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
+                transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
             } else {
                 let bits = _mm512_castps_si512(v);
                 let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
