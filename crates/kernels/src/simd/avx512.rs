@@ -318,10 +318,17 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
 
     #[inline(always)]
     unsafe fn store_int8(self, to: *mut u8, n: usize, v: __m512, offset: u8) {
-        // SAFETY: masked lanes are not written; the caller vouches for the others.
+        // SAFETY: `n` bytes, for which the caller vouches.
         unsafe {
             let whole = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(i32::from(offset)));
-            _mm512_mask_cvtepi32_storeu_epi8(to.cast(), first(n), whole);
+            let bytes = _mm512_cvtepi32_epi8(whole);
+            if n == Self::WIDTH {
+                _mm_storeu_si128(to.cast(), bytes);
+            } else {
+                let mut lanes = [0u8; 16];
+                _mm_storeu_si128(lanes.as_mut_ptr().cast(), bytes);
+                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
+            }
         }
     }
 }
