@@ -1,6 +1,6 @@
 //! The functions that `hidden_act` of a model's configuration can name.
 
-use crate::math::{exp, normal_cdf, sigmoid, tanh};
+use crate::math::{exp, normal_cdf, rough_normal_cdf, sigmoid, tanh};
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team, piece, row_pieces};
 use crate::{Kernels, team};
@@ -11,6 +11,9 @@ use crate::{Kernels, team};
 /// 2e-7 · max(1, |x|, |result|); for the usual ones (GELU, ReLU, SiLU, tanh) 1.5e-7 · max(1, |x|), which is what rounding x
 /// and the result to f32 alone may cost. NaN gives NaN. At +∞ each has its limit; at −∞ those that multiply x with a
 /// factor that vanishes give NaN, as PyTorch's do.
+///
+/// In the epilogue of a linear layer in bf16 or int8, [`Gelu`](Self::Gelu) is within 5e-5 + 2e-5 · |x|: far below the
+/// rounding of its inputs, and twice as fast.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Activation {
     /// x (linear)
@@ -156,6 +159,18 @@ impl Activation {
                     }
                 }));
             }
+        }
+    }
+}
+
+impl Activation {
+    /// [`apply`](Self::apply) for numbers whose precision is that of bf16 or int8: GELU, the one that takes time, within
+    /// 5e-5 + 2e-5 · |x|.
+    #[inline(always)]
+    pub(crate) fn apply_rough<S: Simd>(self, s: S, slice: &mut [f32]) {
+        match self {
+            Activation::Gelu => each!(s, slice, x => s.mul(x, rough_normal_cdf(s, x))),
+            other => other.apply(s, slice),
         }
     }
 }

@@ -47,6 +47,18 @@ pub(crate) fn pair(lower: Bf16, upper: Bf16) -> u32 {
     u32::from(lower.0) | u32::from(upper.0) << 16
 }
 
+/// Writes a row two numbers a word; what lacks in the last one is 0.
+#[inline(always)]
+pub(crate) fn pairs(from: &[Bf16], to: &mut [u32]) {
+    let two = from.chunks_exact(2);
+    if let ([last], Some(word)) = (two.remainder(), to.last_mut()) {
+        *word = pair(*last, Bf16::default());
+    }
+    for (word, two) in to.iter_mut().zip(two) {
+        *word = pair(two[0], two[1]);
+    }
+}
+
 /// Rounds a row.
 #[inline(always)]
 pub(crate) fn round_row<S: Simd>(s: S, from: &[f32], to: &mut [Bf16]) {

@@ -1,7 +1,7 @@
 //! The numeric kernels of bert-layers: slices in, slices out. They know no model, no tensor library and no file.
 //!
 //! An encoder spends nearly all of its time in matrix products, the rest in attention, norms and activations. This crate
-//! has those few operations, in f32, for each instruction set that is worth it:
+//! has those few operations, in f32, bf16 and int8, for each instruction set that is worth it:
 //!
 //! ```
 //! use bert_layers_kernels::{Activation, Epilogue, Kernels, PackedMatrix, Solo};
@@ -30,17 +30,27 @@
 //! Bias, activation and residual ([`Epilogue`]) are applied while a tile is still in the nearest cache.
 //! Attention packs keys and values the same way and uses the same micro-kernel.
 //!
+//! # Less precise, and faster
+//!
+//! The tile does not care what a word of 32 bits holds: one f32, two bf16 ([`PackedBf16`]) or four int8 ([`PackedInt8`]). A step
+//! multiplies whole words and adds up their products, with an instruction that does just that where there is one, so it
+//! covers one, two or four k in about the same time. How that differs is in `gemm::product`.
+//!
+//! Sums are always f32, or in int8 exact whole numbers. What a layer keeps between its steps, the hidden state, stays f32;
+//! rows are rounded or quantized ([`Converted`]) as they leave a norm, attention or the first feed-forward layer. In int8 each
+//! row has a scale, and the few input channels with very large values, which would drown the others in it, stay f32.
+//!
 //! # The invariant
 //!
 //! **Each element of a result is one fixed expression of its own inputs**: sums run over ascending k in a single chain, are
 //! never split, and odd sizes are padded, not treated differently. So a row has the same bits whatever other rows are in
 //! the call, on however many threads it runs, however the work is cut. Everything here is free to change except that.
-//! Two instruction sets do differ in the last bits.
+//! Two instruction sets do differ in the last bits, except in the whole numbers of int8.
 //!
 //! # Where to read on
 //!
 //! 1. `simd`: a vector of floats and its operations; `simd::portable` is their meaning in plain Rust.
-//! 2. `gemm::tile`, then `gemm`: the matrix product.
+//! 2. `gemm::tile`, then `gemm`: the matrix product; `gemm::product`, `bf16`, `quantized`, `convert`: the precisions.
 //! 3. `attention`, `norm`, `activation`, `embed`; `math` for exp, tanh and erf.
 //! 4. `isa` chooses the instruction set; `team` is how the caller lends its threads ([`Team`]).
 //!

@@ -82,3 +82,24 @@ pub(crate) fn normal_cdf<S: Simd>(s: S, x: S::V) -> S::V {
     let below = s.scale(power, n);
     s.if_less(x, s.splat(0.0), below, s.sub(s.splat(1.0), below))
 }
+
+/// [`normal_cdf`] within 7e-5, in half the steps: 1/2 + x·p(x²), which ends at ±4.5.
+#[inline(always)]
+pub(crate) fn rough_normal_cdf<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = s.min(s.splat(4.5), s.max(s.splat(-4.5), x));
+    let square = s.mul(x, x);
+    let mut p = s.splat(2.999_981_5e-11);
+    for coefficient in [
+        -3.283_889_6e-9,
+        1.580_248_9e-7,
+        -4.431_668_5e-6,
+        8.120_953e-5,
+        -1.036_252_1e-3,
+        9.580_649e-3,
+        -6.597_726e-2,
+        3.987_085_8e-1,
+    ] {
+        p = s.fma(p, square, s.splat(coefficient));
+    }
+    s.fma(p, x, s.splat(0.5))
+}

@@ -144,13 +144,17 @@ pub(crate) fn quantize_row<S: Simd>(s: S, x: &[f32], counts: &[f32], offset: u8,
         let largest = s.largest(s.max(s.max(a, b), s.max(c, d)));
         // Of numbers so small that the quotient overflows, nothing is kept.
         let steps = if largest > 1e-30 { 127.0 / largest } else { 0.0 };
-        let bound = s.splat(127.0);
-        for i in (0..len).step_by(S::WIDTH) {
-            let lanes = S::WIDTH.min(len - i);
-            let x = s.mul(s.load_first(x.add(i), lanes, 0.0), s.load_first(counts.add(i), lanes, 0.0));
-            let q = s.round(s.mul(x, s.splat(steps)));
-            let q = s.max(s.sub(s.splat(0.0), bound), s.min(bound, q));
-            s.store_int8(to.add(i), lanes, q, offset);
+        // Rounding may take x · steps a little above 127, but not to 128.
+        let steps = s.splat(steps);
+        let whole = len / S::WIDTH * S::WIDTH;
+        for i in (0..whole).step_by(S::WIDTH) {
+            let x = s.mul(s.load(x.add(i)), s.load(counts.add(i)));
+            s.store_int8(to.add(i), S::WIDTH, s.mul(x, steps), offset);
+        }
+        if whole < len {
+            let rest = len - whole;
+            let x = s.mul(s.load_first(x.add(whole), rest, 0.0), s.load_first(counts.add(whole), rest, 0.0));
+            s.store_int8(to.add(whole), rest, s.mul(x, steps), offset);
         }
         let scale = if largest > 1e-30 { largest / 127.0 } else { 0.0 };
         scale + s.sum(zero)

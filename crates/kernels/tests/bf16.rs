@@ -123,6 +123,20 @@ fn attention_equals_f64_of_the_rounded_numbers() {
     }
 }
 
+/// The bound that `Activation` states, of a matrix that hands its input through.
+#[test]
+fn gelu_after_bf16_is_rough_within_its_bound() {
+    let x: Vec<Bf16> = rounded(&(-4000..4000).map(|i| i as f32 / 400.0).collect::<Vec<_>>());
+    for kernels in all() {
+        let w = pack(kernels, &[1.0], 1, 1);
+        let got = run(kernels, &Solo, &x, &w, Epilogue { activation: Activation::Gelu, ..Epilogue::default() });
+        for (x, y) in widened(&x).into_iter().zip(got) {
+            let error = (f64::from(y) - common::activation(Activation::Gelu, f64::from(x))).abs();
+            assert!(error <= 5e-5 + 2e-5 * f64::from(x).abs(), "{} gelu({x}) = {y}: {error:e}", kernels.name());
+        }
+    }
+}
+
 #[test]
 fn layer_norm_writes_the_same_and_a_copy() {
     for kernels in all() {

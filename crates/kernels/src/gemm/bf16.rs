@@ -3,6 +3,7 @@
 use super::block::Operands;
 use super::product::{Bf16Product, Start};
 use super::{Epilogue, PackedBf16, Panels, multiply, rows};
+use crate::bf16::pairs;
 use crate::memory::{with_scratch, words_mut};
 use crate::{Bf16, Kernels, Output, Team};
 
@@ -44,18 +45,6 @@ impl Kernels {
     }
 }
 
-/// Writes two numbers a word; what lacks in the last one is 0.
-#[inline(always)]
-pub(crate) fn pairs(from: &[Bf16], to: &mut [u32]) {
-    let two = from.chunks_exact(2);
-    if let ([last], Some(word)) = (two.remainder(), to.last_mut()) {
-        *word = crate::bf16::pair(*last, Bf16::default());
-    }
-    for (word, two) in to.iter_mut().zip(two) {
-        *word = crate::bf16::pair(two[0], two[1]);
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Bf16Operands<'a> {
     /// Words, which need not be aligned.
@@ -68,6 +57,7 @@ unsafe impl Sync for Bf16Operands<'_> {}
 
 impl Operands for Bf16Operands<'_> {
     type Product = Bf16Product;
+    const ROUGH: bool = true;
 
     #[inline(always)]
     fn panels(&self) -> &Panels {

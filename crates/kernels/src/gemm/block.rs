@@ -17,6 +17,9 @@ pub(super) trait Operands: Copy {
     /// Whether unfinished sums are floats, so that they can wait in memory for floats.
     const RESUMES: bool = true;
 
+    /// Whether its numbers are so rough that the activation may be.
+    const ROUGH: bool;
+
     fn panels(&self) -> &Panels;
 
     /// Where that row of inputs starts. The next one starts `stride` words later.
@@ -89,6 +92,7 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                             self.fetch(s, &place, &mut buffer);
                             Start { at: buffer.0.as_ptr(), stride: S::PANEL }
                         };
+                        self.expect(s, &place);
                         let ahead = next.wrapping_add(tile * lines_per_step * steps * LINE).cast();
                         Tile {
                             product: x.product(place.rows.start, panel, start),
@@ -103,7 +107,8 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                         .run_rows(s, part.len());
                         if last {
                             let used = &mut buffer.0[..place.rows.len() * S::PANEL];
-                            self.epilogue.activation.apply(s, used);
+                            let activation = self.epilogue.activation;
+                            if X::ROUGH { activation.apply_rough(s, used) } else { activation.apply(s, used) }
                         }
                         self.store(s, &place, &buffer, last);
                     }
@@ -120,6 +125,22 @@ struct Place {
 }
 
 impl<X: Operands, Y: Element> Block<'_, X, Y> {
+    /// Asks for the lines of `out` and of the residual, so that they are near when the tile is done.
+    #[inline(always)]
+    fn expect<S: Simd>(&self, s: S, place: &Place) {
+        for row in place.rows.clone() {
+            let at = row * self.x.panels().out + place.columns.start;
+            let out = self.out.at(at).cast::<f32>();
+            s.prefetch(out);
+            s.prefetch(out.wrapping_add(LINE));
+            if let Some(residual) = self.epilogue.residual {
+                let residual = residual.as_ptr().wrapping_add(at);
+                s.prefetch(residual);
+                s.prefetch(residual.wrapping_add(LINE));
+            }
+        }
+    }
+
     /// Brings unfinished sums back from `out`.
     ///
     /// # Safety
@@ -177,6 +198,7 @@ pub(super) struct F32Operands<'a> {
 
 impl Operands for F32Operands<'_> {
     type Product = F32Product;
+    const ROUGH: bool = false;
 
     #[inline(always)]
     fn panels(&self) -> &Panels {

@@ -1,7 +1,7 @@
 //! Weights, rearranged once at load into the order in which the micro-kernel reads them.
 
 use super::product::{Bf16Product, F32Product, Product};
-use crate::bf16::pair;
+use crate::bf16::{pairs, round_row};
 use crate::isa::PanelWidth;
 use crate::memory::{Aligned, AllocError};
 use crate::simd::{Simd, Work};
@@ -219,7 +219,7 @@ impl PackedBf16 {
     /// # Panics
     /// Unless each has `out_i` × `inp` elements.
     pub fn pack_side_by_side(kernels: Kernels, weights: &[(&[f32], usize)], inp: usize) -> Result<Self, AllocError> {
-        let (panels, _) = Panels::pack(kernels, weights, inp, Rounded)?;
+        let (panels, _) = Panels::pack(kernels, weights, inp, Rounded(vec![Bf16::default(); inp]))?;
         Ok(Self { panels })
     }
 
@@ -229,19 +229,16 @@ impl PackedBf16 {
     }
 }
 
-struct Rounded;
+/// With room for a column.
+struct Rounded(Vec<Bf16>);
 
 impl Encode for Rounded {
     type Product = Bf16Product;
 
     #[inline(always)]
-    fn column<S: Simd>(&mut self, _: S, _: usize, weights: &[f32], words: &mut [u32]) {
-        let pairs = weights.chunks_exact(2);
-        if let ([last], Some(word)) = (pairs.remainder(), words.last_mut()) {
-            *word = pair(Bf16::from_f32(*last), Bf16::default());
-        }
-        for (word, two) in words.iter_mut().zip(pairs) {
-            *word = pair(Bf16::from_f32(two[0]), Bf16::from_f32(two[1]));
-        }
+    fn column<S: Simd>(&mut self, s: S, _: usize, weights: &[f32], words: &mut [u32]) {
+        let rounded = &mut self.0[..weights.len()];
+        round_row(s, weights, rounded);
+        pairs(rounded, words);
     }
 }

@@ -212,7 +212,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Stores the lowest byte of each of the first `n` lanes, whole numbers in f32, after adding `offset`.
+    /// Stores the first `n` lanes, rounded to nearest even, as bytes with `offset` added. Together they fit a byte.
     ///
     /// # Safety
     /// `n ≤ WIDTH`, and `n` bytes can be written at `to`.
@@ -221,7 +221,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         let mut lanes = [0.0; WIDEST];
         // SAFETY: WIDTH ≤ WIDEST for the store; the caller vouches for the target.
         unsafe {
-            self.store(lanes.as_mut_ptr(), v);
+            self.store(lanes.as_mut_ptr(), self.round(v));
             let bytes = lanes.map(|x| (x as i32 as u8).wrapping_add(offset));
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
         }

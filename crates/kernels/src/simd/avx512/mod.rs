@@ -1,7 +1,11 @@
 //! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
 //! int8.
 
+mod round;
+mod transpose;
+
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::{Simd, Work};
 use crate::Bf16;
@@ -188,44 +192,10 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
-    /// Two rounds exchange numbers within quarters of a register, two more the quarters themselves.
     #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: 16 floats in each of 16 rows, on both sides, by the caller's promise; the rest only computes.
-        unsafe {
-            let mut rows = [_mm512_setzero_ps(); 16];
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = _mm512_loadu_ps(from.add(r * from_stride));
-            }
-            // Quarter q of quads[4b + c] is column 4q + c of rows 4b..4b + 4.
-            let mut quads = rows;
-            for b in (0..16).step_by(4) {
-                let low = _mm512_unpacklo_ps(rows[b], rows[b + 1]);
-                let high = _mm512_unpackhi_ps(rows[b], rows[b + 1]);
-                let low2 = _mm512_unpacklo_ps(rows[b + 2], rows[b + 3]);
-                let high2 = _mm512_unpackhi_ps(rows[b + 2], rows[b + 3]);
-                quads[b] = _mm512_shuffle_ps::<0b01_00_01_00>(low, low2);
-                quads[b + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(low, low2);
-                quads[b + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(high, high2);
-                quads[b + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(high, high2);
-            }
-            for c in 0..4 {
-                // Even and odd quarters of the upper and lower eight rows.
-                let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[c], quads[4 + c]);
-                let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[c], quads[4 + c]);
-                let even2 = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[8 + c], quads[12 + c]);
-                let odd2 = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[8 + c], quads[12 + c]);
-                let columns = [
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(even, even2),
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(odd, odd2),
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(even, even2),
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd2),
-                ];
-                for (quarter, column) in columns.into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add((4 * quarter + c) * to_stride), column);
-                }
-            }
-        }
+        // SAFETY: an `Avx512` value proves that the processor has the instructions; the rest is the caller's promise.
+        unsafe { transpose::transpose(from, from_stride, to, to_stride) }
     }
 
     #[inline(always)]
@@ -259,11 +229,8 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
         if EXTENSION == BF16 {
             // SAFETY: an `Avx512<BF16>` proves that the processor has the instruction. Both types are 512 plain bits.
             unsafe {
-                _mm512_dpbf16_ps(
-                    sum,
-                    std::mem::transmute::<__m512i, __m512bh>(a),
-                    std::mem::transmute::<__m512i, __m512bh>(b),
-                )
+                let (a, b) = (transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b));
+                _mm512_dpbf16_ps(sum, a, b)
             }
         } else {
             let sum = self.fma(self.lower(a), self.lower(b), sum);
@@ -296,17 +263,9 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: __m512) {
         op!({
             let rounded: __m256i = if EXTENSION == BF16 {
-                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
+                transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
             } else {
-                let bits = _mm512_castps_si512(v);
-                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-                let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-                let subnormal = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(v), _mm512_set1_ps(f32::MIN_POSITIVE));
-                let sign = _mm512_set1_epi32(i32::MIN);
-                let rounded = _mm512_mask_and_epi32(rounded, subnormal, bits, sign);
-                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-                let rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(1 << 22));
-                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded))
+                round::to_bf16(v)
             };
             if n == Self::WIDTH {
                 _mm256_storeu_si256(to.cast(), rounded);
@@ -320,10 +279,17 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
 
     #[inline(always)]
     unsafe fn store_int8(self, to: *mut u8, n: usize, v: __m512, offset: u8) {
-        // SAFETY: masked lanes are not written; the caller vouches for the others.
+        // SAFETY: `n` bytes, for which the caller vouches.
         unsafe {
             let whole = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(i32::from(offset)));
-            _mm512_mask_cvtepi32_storeu_epi8(to.cast(), first(n), whole);
+            let bytes = _mm512_cvtepi32_epi8(whole);
+            if n == Self::WIDTH {
+                _mm_storeu_si128(to.cast(), bytes);
+            } else {
+                let mut lanes = [0u8; 16];
+                _mm_storeu_si128(lanes.as_mut_ptr().cast(), bytes);
+                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
+            }
         }
     }
 }

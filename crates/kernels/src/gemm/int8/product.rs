@@ -1,0 +1,84 @@
+//! How int8 multiplies in a tile.
+
+use crate::Kernels;
+use crate::gemm::product::Product;
+use crate::simd::{Simd, Work};
+
+/// int8 times int8, four in a word, added up in whole numbers of 32 bits; then in f32 the scales, the bias and the channels
+/// kept in f32.
+#[derive(Clone, Copy)]
+pub(super) struct Int8Product {
+    /// `PANEL` words.
+    pub starts: *const u32,
+    /// `PANEL` floats.
+    pub scales: *const f32,
+    /// `PANEL` floats.
+    pub bias: *const f32,
+    /// One for each row of the tile.
+    pub row_scales: *const f32,
+    /// The kept channels: `outliers` for each row of the tile.
+    pub x: *const f32,
+    /// Their weights, `PANEL` for each.
+    pub kept: *const f32,
+    pub outliers: usize,
+}
+
+impl Product for Int8Product {
+    type Word = u32;
+    const NUMBERS: usize = 4;
+    type Factor<S: Simd> = S::I;
+    type Sum<S: Simd> = S::I;
+
+    fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
+        kernels.vectorize_int8(work)
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        s.splat_word(unsafe { from.read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_words(from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(s: S, a: S::I, b: S::I, sum: S::I) -> S::I {
+        s.dot_int8(a, b, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Simd>(self, s: S, _: usize, half: usize) -> S::I {
+        // SAFETY: a panel of words.
+        unsafe { s.load_words(self.starts.add(half * S::WIDTH)) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ROWS: usize>(self, s: S, sums: [[S::I; 2]; ROWS]) -> [[S::V; 2]; ROWS] {
+        let mut results = [[s.splat(0.0); 2]; ROWS];
+        // SAFETY: `PANEL`, two vectors, of floats in each array that belongs to columns; the caller vouches for the rows.
+        unsafe {
+            for half in 0..2 {
+                let scale = s.load(self.scales.add(half * S::WIDTH));
+                let bias = s.load(self.bias.add(half * S::WIDTH));
+                for r in 0..ROWS {
+                    let sum = s.mul(s.to_floats(sums[r][half]), s.splat(*self.row_scales.add(r)));
+                    results[r][half] = s.fma(sum, scale, bias);
+                }
+            }
+            for o in 0..self.outliers {
+                let left = s.load(self.kept.add(o * S::PANEL));
+                let right = s.load(self.kept.add(o * S::PANEL + S::WIDTH));
+                for (r, result) in results.iter_mut().enumerate() {
+                    let x = s.splat(*self.x.add(r * self.outliers + o));
+                    result[0] = s.fma(x, left, result[0]);
+                    result[1] = s.fma(x, right, result[1]);
+                }
+            }
+        }
+        results
+    }
+}
