@@ -15,7 +15,8 @@ const [model, file, sentences = '200'] = process.argv.slice(2)
 if (!file) throw new Error('usage: node benches/fidelity.mjs MODEL PAIRS.csv [SENTENCES]')
 
 /** Fields of a line of CSV, quoted ones with doubled quotes. */
-const fields = line => [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(m => (m[1] ?? m[2]).replaceAll('""', '"'))
+const fields = line =>
+  [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(m => (m[1] ?? m[2]).replaceAll('""', '"'))
 const pairs = readFileSync(file, 'utf8').trim().split('\n').map(fields)
 const texts = pairs.flatMap(([a, b]) => [a, b])
 const scores = pairs.map(([, , score]) => Number(score))

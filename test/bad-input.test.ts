@@ -187,6 +187,10 @@ describe('options', () => {
     await using encoder = await Encoder.fromPretrained(undefined, { dtype: 'fp32', device: 'cpu', threads: undefined })
     expect(encoder.dtype).toBe('float32')
     expect(encoder.device).toBe('cpu')
+    await using int8 = await Encoder.fromPretrained(undefined, { dtype: 'q8' })
+    await using bfloat16 = await Encoder.fromPretrained(undefined, { dtype: 'bf16' })
+    expect([int8.dtype, bfloat16.dtype]).toEqual(['int8', 'bfloat16'])
+    expect(new Set([encoder, int8, bfloat16].map(({ fingerprint }) => fingerprint)).size).toBe(3)
   })
 
   test('what a CPU cannot do is said', async () => {

@@ -10,28 +10,31 @@ describe('a text gives the same numbers, bit by bit', () => {
   const layers = fc.uniqueArray(fc.integer({ min: 0, max: 4 }), { minLength: 1 })
   const threads = fc.integer({ min: 1, max: 4 })
 
-  test('alone and in any batch, for any layers and any number of threads', async () => {
-    await using alone = await Encoder.fromPretrained(goldenFolder('bert'), { threads: 1 })
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(ids, { minLength: 1, maxLength: 20 }),
-        layers,
-        threads,
-        async (batch, kept, threads) => {
-          await using bert = await Encoder.fromPretrained(goldenFolder('bert'), { threads })
-          const together = await bert.encode(batch, { layers: kept, pooler: true })
-          for (const [text, input] of batch.entries()) {
-            const single = await alone.encode(input, { pooler: true })
-            for (const layer of kept) expect(sameBits(together.get(layer, text), single.get(layer, 0))).toBe(true)
-            expect(sameBits(together.poolerOutput!.subarray(text * 48, (text + 1) * 48), single.poolerOutput!)).toBe(
-              true,
-            )
-          }
-        },
-      ),
-      runs(20),
-    )
-  })
+  test.each(['float32', 'bfloat16', 'int8'] as const)(
+    'in %s alone and in any batch, for any layers and threads',
+    async dtype => {
+      await using alone = await Encoder.fromPretrained(goldenFolder('bert'), { dtype, threads: 1 })
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(ids, { minLength: 1, maxLength: 20 }),
+          layers,
+          threads,
+          async (batch, kept, threads) => {
+            await using bert = await Encoder.fromPretrained(goldenFolder('bert'), { dtype, threads })
+            const together = await bert.encode(batch, { layers: kept, pooler: true })
+            for (const [text, input] of batch.entries()) {
+              const single = await alone.encode(input, { pooler: true })
+              for (const layer of kept) expect(sameBits(together.get(layer, text), single.get(layer, 0))).toBe(true)
+              expect(sameBits(together.poolerOutput!.subarray(text * 48, (text + 1) * 48), single.poolerOutput!)).toBe(
+                true,
+              )
+            }
+          },
+        ),
+        runs(20),
+      )
+    },
+  )
 
   test('whether or not other calls run at the same time', async () => {
     await using bert = await Encoder.fromPretrained(goldenFolder('bert'))

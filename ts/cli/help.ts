@@ -9,7 +9,7 @@ Texts are the arguments or, without any, the lines of standard input.
 Options:
   --model M        a folder in Hugging Face layout or a name; without it: all-MiniLM-L6-v2, which comes with the package
   --layers L       all (the default), or numbers such as 0,6,-1: 0 is the embedding output, -1 the last layer
-  --dtype D        float32 (the default); bfloat16 or float16, on a GPU
+  --dtype D        float32 (the default), bfloat16, int8 (CPU), float16 (GPU)
   --device D       auto (the default), cpu, cuda, cuda:N, metal
   --threads N      threads for the arithmetic; without it: one a core
   --format F       text (the default)  an overview to read: tokens, and each layer's numbers abbreviated
