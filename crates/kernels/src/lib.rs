@@ -68,6 +68,8 @@ mod math;
 mod memory;
 mod norm;
 mod output;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod pages;
 mod quantized;
 mod simd;
 mod team;

@@ -4,6 +4,9 @@ use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::pages::{LARGE, Pages};
+
 /// The system would not give this much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError {
@@ -80,27 +83,46 @@ pub fn release_freed() {
 /// Floats in a cache line. A vector load that straddles two lines costs two.
 pub(crate) const LINE: usize = 16;
 
-/// A zeroed buffer of 32-bit words whose used part starts on a cache line.
+/// A zeroed buffer of 32-bit words that starts on a cache line; a large one on a large page.
 pub(crate) struct Aligned {
-    storage: Vec<f32>,
-    skip: usize,
+    storage: Storage,
     len: usize,
+}
+
+enum Storage {
+    /// The first floats are skipped.
+    Heap(Vec<f32>, usize),
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    Pages(Pages),
 }
 
 impl Aligned {
     pub(crate) fn try_zeroed(len: usize) -> Result<Self, AllocError> {
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+        if len >= LARGE / size_of::<u32>() {
+            let pages = Pages::map(len).ok_or(AllocError { bytes: len.saturating_mul(size_of::<u32>()) })?;
+            return Ok(Aligned { storage: Storage::Pages(pages), len });
+        }
         let storage = try_zeroed(len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?)?;
         let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
-        Ok(Aligned { storage, skip: (LINE - misplaced) % LINE, len })
+        Ok(Aligned { storage: Storage::Heap(storage, (LINE - misplaced) % LINE), len })
     }
 
     #[inline(always)]
     pub(crate) fn as_ptr(&self) -> *const u32 {
-        self.storage[self.skip..].as_ptr().cast()
+        match &self.storage {
+            Storage::Heap(storage, skip) => storage[*skip..].as_ptr().cast(),
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            Storage::Pages(pages) => pages.as_ptr().cast(),
+        }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u32] {
-        words_mut(&mut self.storage[self.skip..self.skip + self.len])
+        words_mut(match &mut self.storage {
+            Storage::Heap(storage, skip) => &mut storage[*skip..*skip + self.len],
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            Storage::Pages(pages) => pages.as_mut_slice(),
+        })
     }
 
     pub(crate) fn bytes(&self) -> usize {
