@@ -1,7 +1,7 @@
 //! Rows on their way from f32 into the precision of the linear layer that will read them.
 
 use crate::bf16::round_row;
-use crate::quantized::quantize_row;
+use crate::quantized::{Code, quantize_row};
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team, piece, row_pieces};
 use crate::{Bf16, Kernels, PackedInt8, QuantizedRows, team};
@@ -67,7 +67,13 @@ impl Work for ConvertRows<'_> {
 #[derive(Clone, Copy)]
 pub(crate) enum Target<'a> {
     Bf16(Shared<'a, Bf16>),
-    Int8 { w: &'a PackedInt8, words: Shared<'a, u32>, scales: Shared<'a, f32>, outliers: Shared<'a, f32> },
+    Int8 {
+        w: &'a PackedInt8,
+        words: Shared<'a, u32>,
+        scales: Shared<'a, f32>,
+        zeros: Shared<'a, i32>,
+        outliers: Shared<'a, f32>,
+    },
 }
 
 impl<'a> Target<'a> {
@@ -82,9 +88,14 @@ impl<'a> Target<'a> {
                 assert_eq!(w.kernels(), kernels, "convert: weights packed for another instruction set");
                 assert_eq!(to.len() * w.inputs(), len, "convert: rows of {}", w.inputs());
                 assert!(to.fits(w, to.len()), "convert: rows prepared for another matrix");
-                let (words, scales, outliers) = to.parts();
-                let (words, scales, outliers) = (Shared::new(words), Shared::new(scales), Shared::new(outliers));
-                Target::Int8 { w, words, scales, outliers }
+                let (words, scales, zeros, outliers) = to.parts();
+                Target::Int8 {
+                    w,
+                    words: Shared::new(words),
+                    scales: Shared::new(scales),
+                    zeros: Shared::new(zeros),
+                    outliers: Shared::new(outliers),
+                }
             }
         }
     }
@@ -100,14 +111,16 @@ impl<'a> Target<'a> {
                 // SAFETY: the caller's promise.
                 round_row(s, x, unsafe { to.part(row * x.len()..(row + 1) * x.len()) });
             }
-            Target::Int8 { w, words, scales, outliers } => {
+            Target::Int8 { w, words, scales, zeros, outliers } => {
                 assert_eq!(x.len(), w.inputs());
                 let (steps, kept) = (x.len().div_ceil(4), w.outliers());
                 // SAFETY: the caller's promise; words are four bytes each, of any value.
                 unsafe {
                     let words = words.part(row * steps..(row + 1) * steps);
                     let bytes = std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words));
-                    scales.at(row).write(quantize_row(s, x, w.counts(), w.offset(), bytes));
+                    let Code { scale, zero } = quantize_row(s, x, w.counts(), w.offset(), bytes);
+                    scales.at(row).write(scale);
+                    zeros.at(row).write(zero);
                     for (o, &k) in kept.iter().enumerate() {
                         outliers.at(row * kept.len() + o).write(x[k]);
                     }

@@ -38,7 +38,7 @@
 //!
 //! Sums are always f32, or in int8 exact whole numbers. What a layer keeps between its steps, the hidden state, stays f32;
 //! rows are rounded or quantized ([`Converted`]) as they leave a norm, attention or the first feed-forward layer. In int8 each
-//! row has a scale, and the few input channels with very large values, which would drown the others in it, stay f32.
+//! row has a scale and a zero point, and the few input channels with very large values, which would drown the others in it, stay f32.
 //!
 //! # The invariant
 //!

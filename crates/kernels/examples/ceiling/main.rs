@@ -71,13 +71,21 @@ enum Matrix {
 }
 
 impl Matrix {
-    fn pack(kernels: Kernels, precision: Precision, out: usize, inp: usize) -> Result<Self, AllocError> {
+    fn pack(
+        kernels: Kernels,
+        precision: Precision,
+        out: usize,
+        inp: usize,
+        outliers: usize,
+    ) -> Result<Self, AllocError> {
         let weight = vec![0.01; inp * out];
         let parts = [(&weight[..], out)];
         Ok(match precision {
             Precision::F32 => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &parts, inp)?),
             Precision::Bf16 => Matrix::Bf16(PackedBf16::pack_side_by_side(kernels, &parts, inp)?),
-            Precision::Int8 => Matrix::Int8(PackedInt8::pack_side_by_side(kernels, &parts, inp, &OUTLIERS)?),
+            Precision::Int8 => {
+                Matrix::Int8(PackedInt8::pack_side_by_side(kernels, &parts, inp, &spread(outliers, inp))?)
+            }
         })
     }
 
@@ -90,22 +98,26 @@ impl Matrix {
     }
 }
 
-const SHAPES: [(usize, usize, usize, Activation, bool); 11] = [
-    (128, 768, 2304, Activation::Identity, false),
-    (128, 768, 768, Activation::Identity, true),
-    (128, 768, 3072, Activation::Identity, false),
-    (128, 768, 3072, Activation::Gelu, false),
-    (128, 3072, 768, Activation::Identity, true),
-    (128, 384, 1536, Activation::Gelu, false),
-    (512, 768, 3072, Activation::Identity, false),
-    (16, 768, 3072, Activation::Identity, false),
-    (16, 768, 3072, Activation::Gelu, false),
-    (16, 3072, 768, Activation::Identity, true),
-    (1, 768, 3072, Activation::Identity, false),
+/// Rows, inputs, outputs, activation, whether there is a residual, and how many channels int8 keeps in f32.
+const SHAPES: [(usize, usize, usize, Activation, bool, usize); 12] = [
+    (128, 768, 2304, Activation::Identity, false, 8),
+    (128, 768, 768, Activation::Identity, true, 8),
+    (128, 768, 3072, Activation::Identity, false, 8),
+    (128, 768, 3072, Activation::Gelu, false, 8),
+    (128, 3072, 768, Activation::Identity, true, 8),
+    (128, 3072, 768, Activation::Identity, true, 32),
+    (128, 384, 1536, Activation::Gelu, false, 8),
+    (512, 768, 3072, Activation::Identity, false, 8),
+    (16, 768, 3072, Activation::Identity, false, 8),
+    (16, 768, 3072, Activation::Gelu, false, 8),
+    (16, 3072, 768, Activation::Identity, true, 8),
+    (1, 768, 3072, Activation::Identity, false, 8),
 ];
 
-/// The channels that int8 keeps in f32.
-const OUTLIERS: [usize; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
+/// That many of `inp` channels.
+fn spread(outliers: usize, inp: usize) -> Vec<usize> {
+    (0..outliers).map(|i| i * inp / outliers).collect()
+}
 
 fn quantized(kernels: Kernels, w: &PackedInt8, rows: usize) -> Result<QuantizedRows, AllocError> {
     let mut quantized = QuantizedRows::default();
@@ -116,24 +128,31 @@ fn quantized(kernels: Kernels, w: &PackedInt8, rows: usize) -> Result<QuantizedR
 
 fn linear(bench: Bench) -> Result<(), AllocError> {
     let Bench { kernels, precision, .. } = bench;
-    for (rows, inp, out, activation, residual) in SHAPES {
+    for (rows, inp, out, activation, residual, outliers) in SHAPES {
         // Several matrices in turn, as layers come: the weights come from memory, not from the cache.
-        let first = Matrix::pack(kernels, precision, out, inp)?;
+        let first = Matrix::pack(kernels, precision, out, inp, outliers)?;
         let copies = (128 << 20) / first.bytes();
-        let matrices: Result<Vec<_>, _> = (0..copies).map(|_| Matrix::pack(kernels, precision, out, inp)).collect();
+        let matrices: Result<Vec<_>, _> =
+            (0..copies).map(|_| Matrix::pack(kernels, precision, out, inp, outliers)).collect();
         let matrices = matrices?;
         let (x, bias, added) = (vec![0.5; rows * inp], vec![0.1; out], vec![0.2; rows * out]);
         let rounded = vec![Bf16::from_f32(0.5); rows * inp];
         let mut result = try_zeroed(rows * out)?;
         let mut narrow = vec![Bf16::default(); rows * out];
         let (mut inputs, mut inner) = (QuantizedRows::default(), QuantizedRows::default());
-        let next = PackedInt8::pack_side_by_side(kernels, &[(&vec![0.01; out], 1)], out, &OUTLIERS)?;
+        let next = PackedInt8::pack_side_by_side(kernels, &[(&vec![0.01; out], 1)], out, &spread(outliers, out))?;
         if let Matrix::Int8(w) = &first {
             inputs = quantized(kernels, w, rows)?;
             inner.prepare(&next, rows)?;
         }
         let epilogue = Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]) };
-        let what = format!("{rows}×{inp}×{out} {activation:?}{}", if residual { " + residual" } else { "" });
+        if outliers != 8 && precision != Precision::Int8 {
+            continue;
+        }
+        let mut what = format!("{rows}×{inp}×{out} {activation:?}{}", if residual { " + residual" } else { "" });
+        if outliers != 8 {
+            what += &format!(", {outliers} outliers");
+        }
         bench.report(&what, 2.0 * (rows * inp * out) as f64, copies, |copy| match &matrices[copy] {
             Matrix::F32(w) => kernels.linear(&Solo, black_box(&x), w, epilogue, &mut result),
             Matrix::Bf16(w) if residual => {
@@ -178,7 +197,7 @@ fn attention(bench: Bench) {
 fn rows(bench: Bench) -> Result<(), AllocError> {
     let Bench { kernels, precision, .. } = bench;
     let (mut x, ones) = (vec![0.5; 128 * 768], vec![1.0; 768]);
-    let next = PackedInt8::pack_side_by_side(kernels, &[(&ones, 1)], 768, &OUTLIERS)?;
+    let next = PackedInt8::pack_side_by_side(kernels, &[(&ones, 1)], 768, &spread(8, 768))?;
     let mut narrow = vec![Bf16::default(); x.len()];
     let mut small = quantized(kernels, &next, 128)?;
     macro_rules! to {

@@ -187,6 +187,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn mul_words(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
     fn to_floats(self, words: __m256i) -> __m256 {
         op!(_mm256_cvtepi32_ps(words))
     }
@@ -203,7 +208,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
 
     const OFFSET: u8 = if VNNI { 128 } else { 0 };
 
-    /// Without VNNI, |b| times a with b's sign: pairs of products are at most 2 · 127², which 16 bits hold.
+    /// Without VNNI, |b| times a with b's sign: pairs of products are at most 2 · 127², which 16 bits hold. (This is why rows
+    /// leave out the byte −128, which has no opposite. |a| times b with a's sign could have it, but wants more registers.)
     #[inline(always)]
     fn dot_int8(self, a: __m256i, b: __m256i, sum: __m256i) -> __m256i {
         if VNNI {

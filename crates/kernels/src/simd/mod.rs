@@ -172,6 +172,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     fn splat_word(self, word: u32) -> Self::I;
 
+    /// The product of whole numbers, as long as 32 bits hold it.
+    fn mul_words(self, a: Self::I, b: Self::I) -> Self::I;
+
     /// Whole numbers as floats, rounded to nearest even.
     fn to_floats(self, words: Self::I) -> Self::V;
 
@@ -212,7 +215,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Stores the first `n` lanes, rounded to nearest even, as bytes with `offset` added. Together they fit a byte.
+    /// Stores the first `n` lanes, rounded to nearest even, as bytes with `offset` added, modulo 256.
     ///
     /// # Safety
     /// `n ≤ WIDTH`, and `n` bytes can be written at `to`.

@@ -145,6 +145,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn mul_words(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vmulq_u32(a, b))
+    }
+
+    #[inline(always)]
     fn to_floats(self, words: uint32x4_t) -> float32x4_t {
         op!(vcvtq_f32_s32(vreinterpretq_s32_u32(words)))
     }

@@ -134,6 +134,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn mul_words(self, a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]))
+    }
+
+    #[inline(always)]
     fn to_floats(self, words: [u32; 4]) -> Lanes {
         words.map(|word| word as i32 as f32)
     }

@@ -24,7 +24,8 @@ const INNER: usize = 128 << 10;
 const TOGETHER: usize = 12;
 
 impl Kernels {
-    /// [`linear`](Self::linear) with x and W in int8. Products are added up exactly, in 32 bits; then, in f32,
+    /// [`linear`](Self::linear) with x and W in int8. Products of whole numbers, of x without its zero point, are added up
+    /// exactly, in 32 bits; then, in f32,
     /// `activation(bias + sum · scale of row · scale of column + Σ x · W of the channels kept) + residual`.
     ///
     /// # Panics
@@ -117,6 +118,7 @@ impl Operands for Int8Operands<'_> {
             scales: scales.as_ptr().cast::<f32>().wrapping_add(column),
             bias: bias.at,
             row_scales: self.x.scales.as_ptr().wrapping_add(row),
+            row_zeros: self.x.zeros.as_ptr().wrapping_add(row),
             x: self.x.outliers.as_ptr().wrapping_add(row * outliers.len()),
             kept: kept.as_ptr().cast::<f32>().wrapping_add(column * outliers.len()),
             outliers: outliers.len(),

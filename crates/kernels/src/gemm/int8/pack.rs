@@ -6,7 +6,7 @@ use crate::gemm::pack::{Encode, Panels, describe};
 use crate::gemm::product::Product;
 use crate::isa::PanelWidth;
 use crate::memory::{Aligned, AllocError};
-use crate::quantized::quantize_row;
+use crate::quantized::quantize_weights;
 use crate::simd::{Simd, Work};
 
 /// A weight matrix `[out, in]` in int8, packed in panels for one instruction set.
@@ -23,7 +23,7 @@ describe!(PackedInt8);
 /// What belongs to the columns, each padded to whole panels.
 pub(super) struct Columns {
     pub scales: Aligned,
-    /// What takes back the offset of the inputs: −offset · the sum of the column's weights.
+    /// −1 · the sum of the column's weights: times a row's zero point, what its sums start at.
     pub starts: Aligned,
     /// The weights of the channels kept in f32, in panels.
     pub kept: Aligned,
@@ -35,8 +35,9 @@ pub(super) struct Columns {
     pub panel: usize,
 }
 
-/// The longest sum of products of int8 that 32 bits hold for certain.
-const LONGEST: usize = i32::MAX as usize / (127 * 127);
+/// The longest sum that 32 bits hold for certain, of weights times inputs of which each is up to 254 levels from the zero point.
+/// As the zero point is one of the same 255 levels, so are the sums that are not yet complete.
+const LONGEST: usize = i32::MAX as usize / (254 * 127);
 
 impl PackedInt8 {
     /// Rounds matrices `[out_i, in]`, row-major, to int8 and packs them side by side, as
@@ -47,7 +48,7 @@ impl PackedInt8 {
     /// [`AllocError`] if there is no memory for them.
     ///
     /// # Panics
-    /// Unless each has `out_i` × `inp` elements, `inp` is at most 133,000, and the outliers are inputs in ascending order.
+    /// Unless each has `out_i` × `inp` elements, `inp` is at most 66,000, and the outliers are inputs in ascending order.
     pub fn pack_side_by_side(
         kernels: Kernels,
         weights: &[(&[f32], usize)],
@@ -116,10 +117,10 @@ impl Encode for Columns {
         }
         // SAFETY: words are four bytes each, of any value.
         let bytes = unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), size_of_val(words)) };
-        let scale = quantize_row(s, weights, &self.counts, 0, bytes);
+        let scale = quantize_weights(s, weights, &self.counts, bytes);
         let sum: i32 = bytes.iter().map(|&byte| i32::from(byte as i8)).sum();
         self.scales.as_mut_slice()[column] = scale.to_bits();
-        self.starts.as_mut_slice()[column] = (-i32::from(self.offset) * sum) as u32;
+        self.starts.as_mut_slice()[column] = -sum as u32;
         let first = column / self.panel * self.panel * self.outliers.len() + column % self.panel;
         let kept = self.kept.as_mut_slice();
         for (o, &k) in self.outliers.iter().enumerate() {

@@ -6,9 +6,11 @@ use crate::simd::{Simd, Work};
 
 /// int8 times int8, four in a word, added up in whole numbers of 32 bits; then in f32 the scales, the bias and the channels
 /// kept in f32.
+///
+/// Σ (x − zero) · w is Σ x · w − zero · Σ w, so the zero point only changes what the sums start at.
 #[derive(Clone, Copy)]
 pub(super) struct Int8Product {
-    /// `PANEL` words.
+    /// `PANEL` words: −Σ w.
     pub starts: *const u32,
     /// `PANEL` floats.
     pub scales: *const f32,
@@ -16,6 +18,8 @@ pub(super) struct Int8Product {
     pub bias: *const f32,
     /// One for each row of the tile.
     pub row_scales: *const f32,
+    /// One for each row of the tile.
+    pub row_zeros: *const i32,
     /// The kept channels: `outliers` for each row of the tile.
     pub x: *const f32,
     /// Their weights, `PANEL` for each.
@@ -51,9 +55,12 @@ impl Product for Int8Product {
     }
 
     #[inline(always)]
-    unsafe fn start<S: Simd>(self, s: S, _: usize, half: usize) -> S::I {
-        // SAFETY: a panel of words.
-        unsafe { s.load_words(self.starts.add(half * S::WIDTH)) }
+    unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> S::I {
+        // SAFETY: a panel of words; the caller vouches for the row.
+        unsafe {
+            let zero = s.splat_word(*self.row_zeros.add(row) as u32);
+            s.mul_words(zero, s.load_words(self.starts.add(half * S::WIDTH)))
+        }
     }
 
     #[inline(always)]

@@ -210,6 +210,11 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     }
 
     #[inline(always)]
+    fn mul_words(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
     fn to_floats(self, words: __m512i) -> __m512 {
         op!(_mm512_cvtepi32_ps(words))
     }
