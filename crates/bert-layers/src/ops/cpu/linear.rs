@@ -7,10 +7,12 @@ use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix};
 use crate::weights::Tensor;
 use crate::{Dtype, Result};
 
-/// Input channels of an int8 matrix that are kept in f32. A BERT's hidden states have a few channels that are ten to a hundred
-/// times as large as the others and would drown them in a row's scale; eight take the cosine of the last layer from .98 to
-/// .999, more add little.
-const OUTLIERS: usize = 8;
+/// How many input channels of an int8 matrix are kept in f32. A BERT's hidden states have a few channels that are ten to a
+/// hundred times as large as the others and would drown them in a row's scale; those of the feed-forward network's inner
+/// activations change from token to token, so the wide matrix keeps more.
+fn outliers(inputs: usize) -> usize {
+    (inputs / 96).max(8).min(inputs / 8)
+}
 
 /// A packed matrix and its bias.
 pub struct Linear {
@@ -50,7 +52,7 @@ impl Linear {
     pub(super) fn settle(&mut self, kernels: Kernels) -> Result<()> {
         let Matrix::Unsettled(unsettled) = &self.matrix else { return Ok(()) };
         let inputs = unsettled.matrix.inputs();
-        let outliers = unsettled.largest_inputs(OUTLIERS.min(inputs / 8));
+        let outliers = unsettled.largest_inputs(outliers(inputs));
         let matrix = PackedInt8::pack_side_by_side(kernels, &side_by_side(&unsettled.weights), inputs, &outliers)?;
         self.matrix = Matrix::Int8(matrix);
         Ok(())
