@@ -18,7 +18,7 @@ if (!file) throw new Error('usage: node benches/fidelity.mjs MODEL PAIRS.csv [SE
 const fields = line =>
   [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(m => (m[1] ?? m[2]).replaceAll('""', '"'))
 const pairs = readFileSync(file, 'utf8').trim().split('\n').map(fields)
-const texts = pairs.flatMap(([a, b]) => [a, b])
+const texts = pairs.flatMap(pair => pair.slice(0, 2)) // a pair ends with its score
 const scores = pairs.map(([, , score]) => Number(score))
 
 function cosine(a, b) {
@@ -61,7 +61,7 @@ async function measure(dtype) {
   const similarities = states.layers.map(() => [])
   for (let i = 0; i < pairs.length; i += 64) {
     const part = pairs.slice(i, i + 64)
-    const some = await bert.encode(part.flatMap(([a, b]) => [a, b]))
+    const some = await bert.encode(part.flatMap(pair => pair.slice(0, 2)))
     for (const layer of some.layers) {
       part.forEach((_, j) => {
         const pooled = [2 * j, 2 * j + 1].map(text => mean(some.get(layer, text), some.hiddenSize))
