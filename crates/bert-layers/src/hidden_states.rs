@@ -1,4 +1,4 @@
-//! The result: one buffer [layer][token][hidden], allocated once at its exact size.
+//! The result: one buffer `[layer][token][hidden]`, allocated once at its exact size.
 
 use std::ops::Range;
 
@@ -20,18 +20,18 @@ pub struct HiddenStates {
 /// A [`HiddenStates`] taken apart, to hand its buffers on.
 #[derive(Debug)]
 pub struct Parts {
-    /// [layer][token of all texts][hidden].
+    /// `[layer][token of all texts][hidden]`.
     pub data: Vec<f32>,
     /// Layer numbers, in the order asked for.
     pub layers: Vec<usize>,
     /// The tokens of all texts.
     pub tokens: Tokens,
-    /// [text][hidden], when the pooler was asked for.
+    /// `[text][hidden]`, when the pooler was asked for.
     pub pooler_output: Option<Vec<f32>>,
 }
 
 impl HiddenStates {
-    /// Everything: [layer][token of all texts][hidden].
+    /// Everything: `[layer][token of all texts][hidden]`.
     pub fn data(&self) -> &[f32] {
         &self.data
     }
@@ -51,19 +51,19 @@ impl HiddenStates {
         &self.tokens
     }
 
-    /// The pooler's output [text][hidden], when it was asked for.
+    /// The pooler's output `[text][hidden]`, when it was asked for.
     pub fn pooler_output(&self) -> Option<&[f32]> {
         self.pooler_output.as_deref()
     }
 
-    /// One layer [token of all texts][hidden]; none if it was not kept.
+    /// One layer `[token of all texts][hidden]`; none if it was not kept.
     pub fn layer(&self, layer: usize) -> Option<&[f32]> {
         let at = self.layers.iter().position(|&kept| kept == layer)?;
         let size = self.tokens.len() * self.hidden_size;
         Some(&self.data[at * size..(at + 1) * size])
     }
 
-    /// One text at one layer [token][hidden]; none if the layer was not kept or there is no such text.
+    /// One text at one layer `[token][hidden]`; none if the layer was not kept or there is no such text.
     pub fn get(&self, layer: usize, text: usize) -> Option<&[f32]> {
         if text >= self.tokens.texts() {
             return None;
@@ -163,7 +163,7 @@ impl<'r> Sink<'r> {
         self.layers[layer].take()
     }
 
-    /// The rows of the pooler's output [text][hidden], if it is wanted.
+    /// The rows of the pooler's output `[text][hidden]`, if it is wanted.
     pub fn take_pooler(&mut self) -> Option<&'r mut [f32]> {
         self.pooler.take()
     }

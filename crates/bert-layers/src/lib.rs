@@ -13,7 +13,7 @@
 //! | tokens → one packed batch without padding | `batch` |
 //! | the math of each family, written once | `model` |
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
-//! | one buffer [layer][token][hidden], written by the last step of each layer | [`HiddenStates`] |
+//! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
 //! [`Encoder`] puts them together.
 

@@ -34,7 +34,7 @@ pub enum For<'a, L> {
     Anybody,
 }
 
-/// Operations on activations of shape [rows, width].
+/// Operations on activations of shape `[rows, width]`.
 ///
 /// `next` is the linear layer that reads the output first, where one does; the output is for others too.
 ///
@@ -50,13 +50,13 @@ pub trait Ops: Send + Sync {
     /// Activations.
     type Rows<'r>;
 
-    /// Takes a table [entries, width].
+    /// Takes a table `[entries, width]`.
     fn load_embedding(&self, table: Tensor) -> Result<Self::Embedding>;
 
-    /// Takes weights [out, in] and biases [out], one above the other: their outputs come side by side.
+    /// Takes weights `[out, in]` and biases `[out]`, one above the other: their outputs come side by side.
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Self::Linear>;
 
-    /// Takes weight [out, in] and bias [out] of a layer outside the blocks, such as the pooler's: small, and computed exactly.
+    /// Takes weight `[out, in]` and bias `[out]` of a layer outside the blocks, such as the pooler's: small, and computed exactly.
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Self::Linear>;
 
     /// Whether linear layers must see typical inputs before they can be used: the model then runs some samples through each
@@ -70,7 +70,7 @@ pub trait Ops: Send + Sync {
         Ok(())
     }
 
-    /// Takes weight [width] and bias [width].
+    /// Takes weight `[width]` and bias `[width]`.
     fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<Self::LayerNorm>;
 
     /// `norm(Σ tableᵢ[rowsᵢ])`, added in the order given. Rows must be within their tables.
