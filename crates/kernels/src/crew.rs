@@ -1,4 +1,4 @@
-//! Threads that wait for work at the ready: a [`Team`] that costs about a microsecond a call.
+//! Threads that wait for work at the ready: a [`Team`] whose calls are meant to cost less than waking a thread.
 //!
 //! An encoder that spreads one short text over several threads meets them some hundred times in a few milliseconds. A task
 //! pool, which parks its threads and wakes them by way of the system, would cost as much as the work. These threads spin
