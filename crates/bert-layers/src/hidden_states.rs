@@ -5,9 +5,10 @@ use std::ops::Range;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::memory::{self, Promise};
-use crate::{Error, Result, Tokens, buffers};
+use crate::{Error, Result, Tokens};
 
-/// Every kept layer's hidden state of every token, in one buffer that can be handed on without a copy.
+/// Every kept layer's hidden state of every token. The buffer is exactly as large as its contents, so it can be handed on
+/// without a copy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HiddenStates {
     data: Vec<f32>,
@@ -94,7 +95,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Room for `layers` of `tokens`, of any value: the encoder writes all of it.
+    /// Room for `layers` of `tokens`, all zero.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the memory that the process may still use is less.
@@ -105,10 +106,10 @@ impl Output {
         let bytes = rows.saturating_mul(hidden_size as u64).saturating_mul(size_of::<f32>() as u64);
         let no_room = || Error::OutOfMemory { what: "the result", bytes };
         let promise = memory::promise(bytes).map_err(|_| no_room())?;
-        let buffer = |rows: usize| buffers::take(rows * hidden_size).map_err(|_| no_room());
+        let zeroed = |rows: usize| bert_layers_kernels::try_zeroed(rows * hidden_size).map_err(|_| no_room());
         Ok(Self {
-            data: buffer(layers.len() * tokens.len())?,
-            pooler_output: if pooler { Some(buffer(pooled)?) } else { None },
+            data: zeroed(layers.len() * tokens.len())?,
+            pooler_output: if pooler { Some(zeroed(pooled)?) } else { None },
             layers,
             num_layers: config.num_layers(),
             hidden_size,

@@ -19,7 +19,6 @@
 
 mod backend;
 mod batch;
-mod buffers;
 mod cancel;
 pub mod config;
 mod device;
@@ -37,7 +36,6 @@ mod threads;
 pub mod tokenize;
 mod weights;
 
-pub use buffers::recycle;
 pub use cancel::Cancel;
 pub use config::ModelConfig;
 pub use device::{DeviceChoice, Dtype};

@@ -28,12 +28,11 @@ pub(crate) struct Loaded {
     _trim: Trim,
 }
 
-/// Gives the memory of the weights, and of results that may come, back to the system when a model goes.
+/// Gives the weights' memory back to the system when a model goes.
 struct Trim;
 
 impl Drop for Trim {
     fn drop(&mut self) {
-        crate::buffers::clear();
         bert_layers_kernels::release_freed();
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use crate::pages::{LARGE, Pages};
+use crate::pages::{LARGE, MADV_HUGEPAGE, Pages, madvise};
 
 /// The system would not give this much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,7 @@ pub fn try_zeroed(len: usize) -> Result<Vec<f32>, AllocError> {
 fn ask_for_large_pages(start: *mut f32, len: usize) {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     {
-        use std::ffi::{c_int, c_void};
-        unsafe extern "C" {
-            // In the C library, which std links anyway.
-            fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int;
-        }
-        const MADV_HUGEPAGE: c_int = 14;
         const PAGE: usize = 1 << 16; // the largest usual page; a multiple of the smaller ones
-        const LARGE: usize = 1 << 21;
         let (first, end) = (start as usize, start as usize + len * size_of::<f32>());
         let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
         if end.saturating_sub(first) >= LARGE {

@@ -30,12 +30,12 @@ unsafe extern "C" {
         offset: c_long,
     ) -> *mut c_void;
     fn munmap(start: *mut c_void, len: usize) -> c_int;
-    fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int;
+    pub(crate) fn madvise(start: *mut c_void, len: usize, advice: c_int) -> c_int;
 }
 
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
-const MADV_HUGEPAGE: c_int = 14;
+pub(crate) const MADV_HUGEPAGE: c_int = 14;
 
 impl Pages {
     /// Room for `len` floats; none if the system gives none.

@@ -10,7 +10,6 @@ use napi::Env;
 use napi::bindgen_prelude::{Float32Array, Object, ObjectFinalize, Uint32Array};
 use napi_derive::napi;
 
-use crate::buffer::float32_array;
 use crate::cancel::CancelFlag;
 use crate::error::{NativeError, outcome};
 use crate::input::{NativeInput, inputs};
@@ -62,9 +61,10 @@ impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
         let Parts { data, layers, tokens, pooler_output } = states.into_parts();
         Self {
-            data: float32_array(data),
+            // Moves the buffer, which is exactly as long as its contents: nothing is copied.
+            data: Float32Array::new(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
-            pooler_output: pooler_output.map(float32_array),
+            pooler_output: pooler_output.map(Float32Array::new),
             tokens: tokens.into(),
         }
     }
