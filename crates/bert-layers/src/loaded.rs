@@ -9,7 +9,7 @@ use crate::backend::{self, Backend};
 use crate::config::ModelConfig;
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result, samples};
+use crate::{Cancel, Dtype, Result, samples, weights};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 1;
@@ -105,23 +105,22 @@ struct Key {
 impl Key {
     fn of(folder: &Path, device: String, dtype: Dtype) -> Self {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        let mut files: Vec<_> = std::fs::read_dir(&folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                // What a model is made of: a result that somebody saves beside it makes no new model.
-                name.ends_with(".json") || name.ends_with("vocab.txt") || name.starts_with("model")
-            })
-            .filter_map(|entry| {
-                // Not the entry's own: in the cache the files are links.
-                let metadata = std::fs::metadata(entry.path()).ok()?;
-                metadata.is_file().then(|| (entry.path(), metadata.len(), metadata.modified().ok()))
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        // What a model is made of: a result that somebody saves beside it makes no new model.
+        let small = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "txt"));
+        let weights = weights::find(&folder).map_or(Vec::new(), |found| found.files());
+        let mut files: Vec<_> = small
+            .chain(weights)
+            .filter_map(|path| {
+                // Not the link's own: in the cache the files are links.
+                let metadata = std::fs::metadata(&path).ok()?;
+                metadata.is_file().then(|| (path, metadata.len(), metadata.modified().ok()))
             })
             .collect();
         files.sort();
+        files.dedup();
         Self { folder, files, device, dtype }
     }
 }

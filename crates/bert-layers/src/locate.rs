@@ -6,6 +6,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::config::config_file;
 use crate::{Error, Result};
 
 /// Where to look for a model.
@@ -62,7 +63,7 @@ pub fn locate(name: &str, search: &Search) -> Result<PathBuf> {
 }
 
 fn with_config(folder: &Path) -> Result<PathBuf> {
-    if folder.join("config.json").is_file() {
+    if config_file(folder).is_some() {
         Ok(folder.to_owned())
     } else {
         Err(Error::ModelNotFound(format!("the folder {} has no config.json: it holds no model", folder.display())))
