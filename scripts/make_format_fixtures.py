@@ -1,6 +1,6 @@
 """Writes the same weights in every format that bert-layers reads, each by the library whose format it is.
 
-    python scripts/make_format_fixtures.py [SOURCE TARGET]
+    python scripts/make_format_fixtures.py [SOURCE TARGET FORMAT...]
 
 SOURCE is a BERT in Hugging Face layout with model.safetensors, TARGET gets a folder for each format:
 
@@ -8,13 +8,16 @@ SOURCE is a BERT in Hugging Face layout with model.safetensors, TARGET gets a fo
     pytorch-legacy      torch.save as before PyTorch 1.6                   pytorch_model.bin
     pytorch-views       torch.save of transposed and shared tensors        pytorch_model.bin
     pytorch-sharded     three torch.save and an index                      pytorch_model.bin.index.json
-    flax                transformers' FlaxBertForMaskedLM                  flax_model.msgpack
+    flax                transformers' FlaxBertForMaskedLM, …ForPreTraining flax_model.msgpack
     flax-chunked        flax.serialization with chunks of 1000 bytes       flax_model.msgpack
     tensorflow          tf.compat.v1.train.Saver, under Google's names     bert_model.ckpt.*, bert_config.json, vocab.txt
     tensorflow-keras    transformers' TFBertForMaskedLM, a SavedModel      variables/variables.*
 
-By default SOURCE is test/fixtures/goldens-extra/weights-masked-lm and TARGET test/fixtures/formats: what the tests read. With the
-real bert-base-uncased for SOURCE it makes what `npm run test:models` compares, in $BERT_MODELS/.formats/bert-base-uncased.
+Without arguments it writes all of test/fixtures/formats from test/fixtures/goldens-extra/weights-masked-lm: what the tests read.
+`npm run test:models` compares real weights, made by
+
+    M=~/.cache/bert-models; python scripts/make_format_fixtures.py $M/bert-base-uncased $M/.formats/bert-base-uncased pytorch-zip pytorch-legacy flax
+
 Needs numpy, safetensors, torch, flax, tensorflow-cpu, tf-keras and transformers 4, the last with TensorFlow and Flax. Each format is
 made in a process of its own: these libraries do not share one.
 """
@@ -23,6 +26,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "test" / "fixtures"
@@ -44,23 +48,28 @@ def load_torch():
     return load_file(SOURCE / "model.safetensors")
 
 
-def pytorch():
+def pytorch_zip():
     import torch
 
-    tensors = load_torch()
-    torch.save(tensors, fresh("pytorch-zip") / "pytorch_model.bin")
+    torch.save(load_torch(), fresh("pytorch-zip") / "pytorch_model.bin")
 
-    # As the first checkpoints: a state_dict with its metadata, parameters, an integer buffer.
-    from collections import OrderedDict
 
-    state = OrderedDict((name, torch.nn.Parameter(value, requires_grad=False)) for name, value in tensors.items())
+def pytorch_legacy():
+    """As the first checkpoints: a state_dict with its metadata, parameters, an integer buffer."""
+    import torch
+
+    state = OrderedDict((name, torch.nn.Parameter(value, requires_grad=False)) for name, value in load_torch().items())
     state["bert.embeddings.position_ids"] = torch.arange(40).unsqueeze(0)
     state._metadata = OrderedDict({"": {"version": 1}})
     torch.save(state, fresh("pytorch-legacy") / "pytorch_model.bin", _use_new_zipfile_serialization=False)
 
-    # Stored transposed, with a stride between rows, one storage for several, and in f64; protocol 4.
+
+def pytorch_views():
+    """Stored transposed, with gaps between rows, in the middle of a storage, in f64; beside other things; protocol 4."""
+    import torch
+
     views = {}
-    for at, (name, value) in enumerate(tensors.items()):
+    for at, (name, value) in enumerate(load_torch().items()):
         if value.ndim == 2 and at % 3 == 0:
             value = value.T.contiguous().T
         elif value.ndim == 2 and at % 3 == 1:
@@ -73,8 +82,12 @@ def pytorch():
     torch.save({"epoch": 3, "lr": 1e-5, "note": "text", "state_dict": views}, fresh("pytorch-views") / "pytorch_model.bin",
                pickle_protocol=4)
 
-    folder, names = fresh("pytorch-sharded"), sorted(tensors)
-    weight_map = {}
+
+def pytorch_sharded():
+    import torch
+
+    tensors = load_torch()
+    folder, names, weight_map = fresh("pytorch-sharded"), sorted(tensors), {}
     for shard in range(3):
         file = f"pytorch_model-0000{shard + 1}-of-00003.bin"
         part = names[shard::3]
@@ -84,18 +97,26 @@ def pytorch():
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 
-def flax():
-    import flax.serialization as serialization
-    from transformers import FlaxBertForMaskedLM
+def flax(name="flax"):
+    from safetensors import safe_open
+    from transformers import FlaxBertForMaskedLM, FlaxBertForPreTraining
 
-    model = FlaxBertForMaskedLM.from_pretrained(SOURCE)
+    with safe_open(SOURCE / "model.safetensors", "numpy") as file:
+        has_pooler = "bert.pooler.dense.weight" in file.keys()
+    model = (FlaxBertForPreTraining if has_pooler else FlaxBertForMaskedLM).from_pretrained(SOURCE)
     model.save_pretrained(TARGET / "flax.tmp")
-    file = fresh("flax") / "flax_model.msgpack"
+    file = fresh(name) / "flax_model.msgpack"
     shutil.move(TARGET / "flax.tmp" / "flax_model.msgpack", file)
     shutil.rmtree(TARGET / "flax.tmp")
+    return file
+
+
+def flax_chunked():
+    import flax.serialization as serialization
+
+    file = flax("flax-chunked")
     serialization.MAX_CHUNK_SIZE = 1000
-    chunked = serialization.msgpack_serialize(serialization.msgpack_restore(file.read_bytes()))
-    (fresh("flax-chunked") / "flax_model.msgpack").write_bytes(chunked)
+    file.write_bytes(serialization.msgpack_serialize(serialization.msgpack_restore(file.read_bytes())))
 
 
 def google_name(name):
@@ -142,7 +163,7 @@ def tensorflow():
         saver.save(session, str(folder / "bert_model.ckpt"), write_meta_graph=False, write_state=False)
 
 
-def keras():
+def tensorflow_keras():
     import tensorflow as tf
     from safetensors.numpy import load_file
     from transformers import BertConfig, TFBertForMaskedLM
@@ -158,13 +179,22 @@ def keras():
     shutil.rmtree(TARGET / "keras.tmp")
 
 
-MAKERS = {"pytorch": pytorch, "flax": flax, "tensorflow": tensorflow, "keras": keras}
-if len(sys.argv) > 3:
-    MAKERS[sys.argv[3]]()
+MAKERS = {
+    "pytorch-zip": pytorch_zip,
+    "pytorch-legacy": pytorch_legacy,
+    "pytorch-views": pytorch_views,
+    "pytorch-sharded": pytorch_sharded,
+    "flax": flax,
+    "flax-chunked": flax_chunked,
+    "tensorflow": tensorflow,
+    "tensorflow-keras": tensorflow_keras,
+}
+if "MAKE_FORMAT" in os.environ:
+    MAKERS[os.environ["MAKE_FORMAT"]]()
 else:
     TARGET.mkdir(parents=True, exist_ok=True)
-    for maker in MAKERS:
-        only = {"USE_TORCH": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
-        subprocess.run([sys.executable, __file__, SOURCE, TARGET, maker], check=True, env={**os.environ, **only})
-    sizes = {p.name: sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) for p in sorted(TARGET.iterdir())}
-    print(json.dumps(sizes, indent=1))
+    only = {"USE_TORCH": "0", "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    for name in sys.argv[3:] or MAKERS:
+        env = {**os.environ, **only, "MAKE_FORMAT": name}
+        subprocess.run([sys.executable, __file__, SOURCE, TARGET], check=True, env=env)
+        print(name, sum(file.stat().st_size for file in (TARGET / name).rglob("*") if file.is_file()), "bytes")

@@ -12,7 +12,7 @@ use crate::hidden_states::{HiddenStates, Output};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
-use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
+use crate::tokenize::{self, Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
 /// More threads than any machine has cores: beyond it a number is a mistake.
@@ -137,6 +137,9 @@ impl Encoder {
             return Err(Error::InvalidInput("there is nothing to encode: give at least one text".into()));
         }
         let tokenizer = self.model.tokenizer.as_deref();
+        if tokenizer.is_none() && inputs.iter().any(|input| !matches!(input, Input::Ids { .. })) {
+            return Err(Error::InvalidInput(tokenize::missing(self.folder())));
+        }
         let tokens = tokenize(&self.crew, tokenizer, inputs, add_special_tokens, offsets, cancel)?;
         self.check_ids(&tokens)?;
         Ok(tokens)

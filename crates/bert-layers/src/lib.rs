@@ -15,16 +15,19 @@
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
 //! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
-//! [`Encoder`] puts them together.
+//! [`Encoder`] puts them together. [`inspect`](fn@inspect) looks at a model without loading it, [`convert`](fn@convert) writes one
+//! in Hugging Face layout.
 
 mod backend;
 mod batch;
 mod cancel;
 pub mod config;
+mod convert;
 mod device;
 mod encoder;
 mod error;
 mod hidden_states;
+mod inspect;
 mod layers;
 mod loaded;
 mod locate;
@@ -38,11 +41,14 @@ mod weights;
 
 pub use cancel::Cancel;
 pub use config::ModelConfig;
+pub use convert::{Conversion, ConvertOptions, convert};
 pub use device::{DeviceChoice, Dtype};
 pub use encoder::{EncodeOptions, Encoder, LoadOptions};
 pub use error::{Error, Result};
 pub use hidden_states::{HiddenStates, Parts};
+pub use inspect::{Inspection, TokenizerFound, WeightsFound, inspect};
 pub use layers::Layers;
 pub use locate::{Search, locate};
 pub use threads::default_threads;
 pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};
+pub use weights::WeightFormat;

@@ -62,6 +62,29 @@ pub fn locate(name: &str, search: &Search) -> Result<PathBuf> {
     )))
 }
 
+/// Finds a folder, with a config.json or without, or a file of weights, or what [`locate`] finds.
+pub(crate) fn locate_weights(name: &str, search: &Search) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.is_file() || path.is_dir() { Ok(path.to_owned()) } else { locate(name, search) }
+}
+
+/// The folder with the config.json of a folder or a file of weights: a SavedModel's variables are in a folder of their own.
+pub(crate) fn folder_of(model: &Path) -> PathBuf {
+    if model.is_dir() {
+        return model.to_owned();
+    }
+    let parent = match model.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match parent.parent() {
+        Some(above) if parent.file_name().is_some_and(|name| name == "variables") && config_file(parent).is_none() => {
+            above.to_owned()
+        }
+        _ => parent.to_owned(),
+    }
+}
+
 fn with_config(folder: &Path) -> Result<PathBuf> {
     if config_file(folder).is_some() {
         Ok(folder.to_owned())

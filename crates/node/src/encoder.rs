@@ -242,9 +242,10 @@ impl NativeEncoder {
     /// Ids back to text.
     #[napi]
     pub fn decode(&self, ids: Uint32Array, skip_special_tokens: bool) -> DecodeOutcome {
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::InvalidInput("this model's folder has no tokenizer: add its tokenizer.json, or its vocab.txt with tokenizer_config.json".into())
-        });
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::InvalidInput(bert_layers::tokenize::missing(self.about.folder.as_ref())));
         tokenizer.and_then(|tokenizer| tokenizer.decode(&ids, skip_special_tokens)).into()
     }
 

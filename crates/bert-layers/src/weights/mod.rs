@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use formats::WeightFormat;
 pub(crate) use formats::{Found, find, find_all};
 pub(crate) use names::NameRules;
-pub(crate) use tensor_file::{Entry, TensorFile};
+pub(crate) use tensor_file::{Entry, TensorFile, item_size, try_bytes};
 
 use crate::{Cancel, Error, Result};
 
@@ -77,6 +77,16 @@ impl Checkpoint {
             }
         }
         Ok(checkpoint)
+    }
+
+    /// What messages name: the file, or the index of several.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(TensorFile::size).sum()
     }
 
     /// All tensors, in the order of their names within each file.

@@ -154,6 +154,11 @@ impl TensorFile {
         &self.path
     }
 
+    /// Bytes of the files that its values are in.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
     /// The tensors, by name.
     pub fn entries(&self) -> &BTreeMap<String, Entry> {
         &self.entries
@@ -235,7 +240,7 @@ pub(super) fn mask(crc: u32) -> u32 {
 }
 
 /// `bytes` zeros, or why not.
-pub(super) fn try_bytes(bytes: usize) -> Result<Vec<u8>> {
+pub(crate) fn try_bytes(bytes: usize) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(bytes).map_err(|_| Error::OutOfMemory { what: "a tensor", bytes: bytes as u64 })?;
     buffer.resize(bytes, 0);

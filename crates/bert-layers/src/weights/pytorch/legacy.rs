@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::pickle::{Pickle, Value};
-use super::{MAX_PICKLE, Storages, collect, refused};
+use super::objects::{Pickle, Value};
+use super::{MAX_PICKLE, Storages, collect, pickle, refused};
 use crate::weights::tensor_file::{TensorFile, item_size};
 use crate::{Error, Result};
 
@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path, mut file: File) -> Result<TensorFile> {
     (&mut file).take(MAX_PICKLE).read_to_end(&mut bytes).map_err(failed)?;
     let mut position = MAGIC_START + MAGIC.len();
     let mut run = || -> Result<Pickle<'_>> {
-        let pickle = Pickle::run(&bytes[position..]).map_err(|reason| refused(path, reason))?;
+        let pickle = pickle::run(&bytes[position..]).map_err(|reason| refused(path, reason))?;
         position += pickle.length;
         Ok(pickle)
     };

@@ -2,6 +2,7 @@
 //! since PyTorch 1.6, one after the other in the file before.
 
 mod legacy;
+mod objects;
 mod pickle;
 mod zip;
 
@@ -13,7 +14,8 @@ use std::path::Path;
 use super::strides;
 use super::tensor_file::{Entry, Piece, TensorFile, item_size};
 use crate::{Error, Result};
-use pickle::{Failure, Pickle, Value};
+use objects::{Pickle, Value};
+use pickle::Failure;
 
 /// The longest pickle that is run; that of a thousand tensors has 0.2 MB.
 const MAX_PICKLE: u64 = 8 << 20;

@@ -1,13 +1,10 @@
 //! A pickle machine that knows tensors and nothing else. A pickle is a program; here it can make texts, numbers, tuples, lists,
 //! dictionaries, storages and tensors. It cannot call anything: what it asks for by name is in [`Global`], or refused by that name.
-//!
-//! Objects live in one list and refer to each other by number, so that a pickle that is cyclic or deep is neither followed
-//! nor freed recursively. The number of operations is bounded, and with it all memory.
+//! The number of operations is bounded, and with it all memory.
 
 use std::collections::HashMap;
 
-use safetensors::Dtype;
-
+use super::objects::{Global, Pickle, Storage, Tensor, Value, abbreviate};
 use crate::weights::tensor_file::MAX_DIMENSIONS;
 
 /// A checkpoint with a thousand tensors takes about 40,000.
@@ -30,153 +27,10 @@ impl<T: Into<String>> From<T> for Failure {
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// A value; those with parts are in [`Pickle`]'s list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float,
-    /// Bytes of the pickle: where they begin and end.
-    Text(u32, u32),
-    Global(Global),
-    Tuple(u32),
-    List(u32),
-    Dict(u32),
-    Storage(u32),
-    Tensor(u32),
-}
-
-/// The things that a pickle may ask for by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    /// A class such as torch.FloatStorage.
-    Storage(Dtype),
-}
-
-impl Global {
-    fn named(module: &str, name: &str) -> Option<Self> {
-        Some(match (module, name) {
-            ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
-            ("torch", storage) => Self::Storage(match storage {
-                "DoubleStorage" => Dtype::F64,
-                "FloatStorage" => Dtype::F32,
-                "HalfStorage" => Dtype::F16,
-                "BFloat16Storage" => Dtype::BF16,
-                "LongStorage" => Dtype::I64,
-                "IntStorage" => Dtype::I32,
-                "ShortStorage" => Dtype::I16,
-                "CharStorage" => Dtype::I8,
-                "ByteStorage" => Dtype::U8,
-                "BoolStorage" => Dtype::BOOL,
-                _ => return None,
-            }),
-            _ => return None,
-        })
-    }
-}
-
-/// Values that tensors share: an entry of the archive.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Storage {
-    pub dtype: Dtype,
-    /// Its name in the archive.
-    pub key: Value,
-    /// The number of its values.
-    pub count: u64,
-}
-
-/// A view of a storage.
-#[derive(Debug, Clone)]
-pub(super) struct Tensor {
-    pub storage: Storage,
-    /// Its first value in the storage.
-    pub offset: u64,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
-}
-
-/// A pickle that was run: its result, and the objects that this refers to.
-pub(super) struct Pickle<'a> {
-    bytes: &'a [u8],
-    tuples: Vec<Vec<Value>>,
-    lists: Vec<Vec<Value>>,
-    dicts: Vec<Vec<(Value, Value)>>,
-    storages: Vec<Storage>,
-    tensors: Vec<Tensor>,
-    pub result: Value,
-    /// The length of the pickle.
-    pub length: usize,
-}
-
-impl<'a> Pickle<'a> {
-    /// Runs the pickle at the start of `bytes`.
-    pub fn run(bytes: &'a [u8]) -> Result<Self> {
-        let pickle = Self {
-            bytes,
-            tuples: Vec::new(),
-            lists: Vec::new(),
-            dicts: Vec::new(),
-            storages: Vec::new(),
-            tensors: Vec::new(),
-            result: Value::None,
-            length: 0,
-        };
-        let machine = Machine { pickle, position: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
-        machine.run()
-    }
-
-    pub fn text(&self, value: Value) -> Option<&'a str> {
-        let Value::Text(start, end) = value else { return None };
-        std::str::from_utf8(self.bytes.get(start as usize..end as usize)?).ok()
-    }
-
-    pub fn dict(&self, value: Value) -> Option<&[(Value, Value)]> {
-        let Value::Dict(id) = value else { return None };
-        self.dicts.get(id as usize).map(Vec::as_slice)
-    }
-
-    pub fn list(&self, value: Value) -> Option<&[Value]> {
-        let Value::List(id) = value else { return None };
-        self.lists.get(id as usize).map(Vec::as_slice)
-    }
-
-    pub fn tensor(&self, value: Value) -> Option<&Tensor> {
-        let Value::Tensor(id) = value else { return None };
-        self.tensors.get(id as usize)
-    }
-
-    /// All storages that were referred to.
-    pub fn storages(&self) -> impl Iterator<Item = &Storage> {
-        self.storages.iter()
-    }
-
-    fn tuple(&self, value: Value) -> Option<&[Value]> {
-        let Value::Tuple(id) = value else { return None };
-        self.tuples.get(id as usize).map(Vec::as_slice)
-    }
-
-    /// A value in an error message.
-    pub fn describe(&self, value: Value) -> String {
-        match value {
-            Value::None => "None".into(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Int(number) => number.to_string(),
-            Value::Float => "a float".into(),
-            Value::Text(..) => format!("the text '{}'", abbreviate(self.text(value).unwrap_or("?"))),
-            Value::Global(global) => format!("{global:?}"),
-            Value::Tuple(_) => "a tuple".into(),
-            Value::List(_) => "a list".into(),
-            Value::Dict(_) => "a dictionary".into(),
-            Value::Storage(_) => "a storage".into(),
-            Value::Tensor(_) => "a tensor".into(),
-        }
-    }
+/// Runs the pickle at the start of `bytes`.
+pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>> {
+    let pickle = Pickle::of(bytes);
+    Machine { pickle, position: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }.run()
 }
 
 struct Machine<'a> {
@@ -474,10 +328,4 @@ impl<'a> Machine<'a> {
 
 fn cut_short() -> Failure {
     Failure::Damaged("its pickle is cut short".into())
-}
-
-/// A name of a file that may hold anything, for a message.
-fn abbreviate(name: &str) -> String {
-    let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-    if name.chars().nth(80).is_some() { format!("{shown}…") } else { shown }
 }

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::Pickle;
-use super::{MAX_PICKLE, Storages, collect};
+use super::{MAX_PICKLE, Storages, collect, pickle};
 use crate::weights::tensor_file::{TensorFile, try_bytes};
 use crate::{Error, Result};
 
@@ -21,7 +20,7 @@ pub(super) fn open(path: &Path, file: File) -> Result<TensorFile> {
     let mut archive = ZipArchive::new(Budgeted { file, left: MAX_DIRECTORY })
         .map_err(|e| invalid(format!("is a damaged archive, or cut short: {e}")))?;
     let mut storages = Storages::new();
-    let (mut pickle, mut big_endian) = (None, false);
+    let (mut data_pkl, mut big_endian) = (None, false);
     for index in 0..archive.len() {
         let damaged = |e: zip::result::ZipError| invalid(format!("is a damaged archive: {e}"));
         let entry = archive.by_index_raw(index).map_err(damaged)?;
@@ -44,7 +43,7 @@ pub(super) fn open(path: &Path, file: File) -> Result<TensorFile> {
                 storages.insert(key.to_owned(), (start, size));
             }
             (None, "data.pkl") => {
-                if pickle.replace((start, size)).is_some() {
+                if data_pkl.replace((start, size)).is_some() {
                     return Err(invalid("holds two checkpoints".into()));
                 }
             }
@@ -55,7 +54,7 @@ pub(super) fn open(path: &Path, file: File) -> Result<TensorFile> {
         return Err(invalid("has big-endian values: save it again on a little-endian machine".into()));
     }
     let (start, size) =
-        pickle.ok_or_else(|| invalid("is an archive without data.pkl: no PyTorch checkpoint".into()))?;
+        data_pkl.ok_or_else(|| invalid("is an archive without data.pkl: no PyTorch checkpoint".into()))?;
     if size > MAX_PICKLE {
         return Err(invalid(format!("has a pickle of {size} bytes: it is no encoder's checkpoint")));
     }
@@ -64,7 +63,7 @@ pub(super) fn open(path: &Path, file: File) -> Result<TensorFile> {
         return Err(invalid("is cut short: its pickle ends behind its end".into()));
     }
     let bytes = read(&mut reader, start, size).map_err(failed)?;
-    let pickle = Pickle::run(&bytes).map_err(|reason| super::refused(path, reason))?;
+    let pickle = pickle::run(&bytes).map_err(|reason| super::refused(path, reason))?;
     let mut tensors = TensorFile::new(path);
     tensors.add_data(path, reader)?;
     collect(&mut tensors, &pickle, &storages)?;
