@@ -31,6 +31,8 @@ export type Pins = All<
     Equal<Public<Source.BertLayersError>, Public<Contract.BertLayersError>>,
     Equal<keyof typeof Contract.BertLayersError, keyof typeof Source.BertLayersError>,
     Equal<ConstructorParameters<typeof Contract.BertLayersError>, ConstructorParameters<typeof Source.BertLayersError>>,
+    Equal<typeof Contract.inspect, typeof Source.inspect>,
+    Equal<typeof Contract.convert, typeof Source.convert>,
     // What a user's import resolves to is the contract.
     Equal<typeof Encoder, typeof Contract.Encoder>,
     Equal<typeof BertLayersError, typeof Contract.BertLayersError>,

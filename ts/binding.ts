@@ -104,8 +104,49 @@ export interface NativeEncoder {
   dispose(): Promise<void>
 }
 
+/** Which model's files. */
+export type FilesRequest = Pick<LoadRequest, 'model' | 'packageFolders' | 'revision' | 'cacheDir'>
+
+export interface NativeInspection {
+  folder: string
+  modelType?: string
+  config?: NativeConfig
+  weights: {
+    format: string
+    file: string
+    bytes: number
+    tensors?: number
+    dtypes: { dtype: string; values: number }[]
+  }[]
+  parameters: number
+  headParameters: number
+  heads: string[]
+  tokenizer?: { file: string; kind: string; tokens: number }
+  poolingFiles: string[]
+  memory: { dtype: string; bytes: number }[]
+  instructionSet: string
+  notices: string[]
+}
+
+export interface NativeConversion {
+  source: string
+  format: string
+  folder: string
+  files: string[]
+  tensors: number
+  bytes: number
+}
+
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
+  inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
+  convertModel(
+    request: FilesRequest,
+    target: string,
+    dtype: string | undefined,
+    force: boolean,
+    cancel: CancelFlag,
+  ): Promise<Outcome<NativeConversion>>
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
   /** Runs a job that panics, to prove that a panic arrives as ERR_INTERNAL. For tests. */
   panicForTest(): Promise<Outcome<void>>

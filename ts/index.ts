@@ -1,2 +1,3 @@
 export { Encoder } from './encoder.ts'
 export { BertLayersError } from './errors.ts'
+export { convert, inspect } from './files.ts'

@@ -24,7 +24,24 @@ export interface EncodeCommand {
   out: string | undefined
 }
 
-export type Command = EncodeCommand | { name: 'help' } | { name: 'version' }
+export interface InspectCommand {
+  name: 'inspect'
+  model: string | undefined
+  format: 'text' | 'json'
+}
+
+export interface ConvertCommand {
+  name: 'convert'
+  source: string
+  target: string
+  dtype: Exclude<Dtype, 'int8'> | undefined
+  force: boolean
+}
+
+export type Command = EncodeCommand | InspectCommand | ConvertCommand | { name: 'help' } | { name: 'version' }
+
+/** The options of the commands that are not about texts. */
+const FILES_OPTIONS = { inspect: ['format'], convert: ['dtype', 'force'] } as const
 
 const OPTIONS = {
   model: { type: 'string' },
@@ -34,6 +51,7 @@ const OPTIONS = {
   threads: { type: 'string' },
   format: { type: 'string' },
   out: { type: 'string' },
+  force: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
@@ -47,7 +65,10 @@ export function readCommand(args: string[]): Command {
   const [name, ...texts] = positionals
   if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
-  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there is: encode`)
+  if (name === 'inspect') return readInspect(texts, values)
+  if (name === 'convert') return readConvert(texts, values)
+  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, inspect, convert`)
+  if (values.force) throw new UsageError('--force is of convert')
   return {
     name,
     texts,
@@ -59,6 +80,36 @@ export function readCommand(args: string[]): Command {
     format: readFormat(values.format ?? 'text'),
     out: readOut(values.out),
   }
+}
+
+type Values = ReturnType<typeof parseKnown>['values']
+
+function readInspect(models: string[], values: Values): InspectCommand {
+  checkOptions('inspect', values)
+  const [model, ...more] = models
+  if (more.length > 0) throw new UsageError(`inspect takes one model, not ${models.length}`)
+  const format = values.format ?? 'text'
+  if (format === 'text' || format === 'json') return { name: 'inspect', model, format }
+  throw new UsageError(`--format must be one of text, json, not '${format}'`)
+}
+
+function readConvert(folders: string[], values: Values): ConvertCommand {
+  checkOptions('convert', values)
+  const [source, target, ...more] = folders
+  if (source === undefined || target === undefined || more.length > 0) {
+    throw new UsageError('convert takes a model and the folder to write, such as: bert-layers convert ./old ./new')
+  }
+  const dtype = values.dtype === undefined ? undefined : usage(() => checkDtype(values.dtype))
+  if (dtype === 'int8')
+    throw new UsageError('--dtype must be one of float32, float16, bfloat16: int8 is made on loading')
+  return { name: 'convert', source, target, dtype, force: values.force ?? false }
+}
+
+function checkOptions(name: keyof typeof FILES_OPTIONS, values: Values): void {
+  const known: readonly string[] = FILES_OPTIONS[name]
+  const other = Object.keys(values).find(option => !known.includes(option))
+  if (other === undefined) return
+  throw new UsageError(`${name} has no option --${other}; it has: ${known.map(option => `--${option}`).join(', ')}`)
 }
 
 function parse(args: string[]) {

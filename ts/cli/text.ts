@@ -72,6 +72,6 @@ function abbreviate(text: string): string {
 }
 
 /** Control characters must not reach a terminal. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, control => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }

@@ -107,6 +107,11 @@ impl TensorFile {
         Ok(self.files.len() - 1)
     }
 
+    /// Bytes of one of the files.
+    pub fn data_size(&self, file: usize) -> u64 {
+        self.files.get(file).map_or(0, |data| data.size)
+    }
+
     /// Takes a tensor into the table.
     ///
     /// # Errors

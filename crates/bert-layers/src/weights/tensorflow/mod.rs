@@ -50,6 +50,8 @@ pub(super) fn open(index: &Path) -> Result<TensorFile> {
     }
     let mut shards = None;
     let mut entries = Vec::new();
+    // Where each data file must reach, for what is left aside too: one that is cut short is not to be trusted.
+    let mut ends = HashMap::<u64, u64>::new();
     table::for_each(index, &table, &mut |key, value| {
         let damaged = || invalid(format!("has a damaged entry '{}'", String::from_utf8_lossy(key)));
         if key == HEADER_KEY {
@@ -57,16 +59,24 @@ pub(super) fn open(index: &Path) -> Result<TensorFile> {
             return Ok(());
         }
         let name = std::str::from_utf8(key).map_err(|_| damaged())?;
-        if names::is_tensorflow_bookkeeping(name) {
-            return Ok(());
+        let entry = bundle_entry(value).ok_or_else(damaged)?;
+        let end = entry.offset.checked_add(entry.bytes).ok_or_else(damaged)?;
+        let last = ends.entry(entry.shard).or_default();
+        *last = end.max(*last);
+        if !names::is_tensorflow_bookkeeping(name) {
+            entries.push((name.to_owned(), entry));
         }
-        entries.push((name.to_owned(), bundle_entry(value).ok_or_else(damaged)?));
         Ok(())
     })?;
     let shards = shards.ok_or_else(|| invalid("lacks its header".into()))?;
     let mut tensors = TensorFile::new(index);
     for shard in 0..shards {
-        tensors.open_data(&data_file(index, shard, shards)?)?;
+        let path = data_file(index, shard, shards)?;
+        let number = tensors.open_data(&path)?;
+        let (size, end) = (tensors.data_size(number), ends.get(&shard).copied().unwrap_or(0));
+        if end > size {
+            return Err(Error::invalid_file(&path, format!("is cut short: it should have {end} bytes, has {size}")));
+        }
     }
     // A checkpoint of objects names them by their place in Python; beside that it has the names of their variables.
     let graph = entries.iter().find(|(name, _)| name == object_graph::KEY);
