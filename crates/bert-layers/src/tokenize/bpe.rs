@@ -29,13 +29,18 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
         })
         .collect::<Result<Vec<_>>>()?;
 
-    let mask = config.special_token_or("mask", "<mask>")?.lstrip(true); // takes the space before it
-    let special =
-        [("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("sep", "</s>"), ("pad", "<pad>"), ("cls", "<s>")]
-            .into_iter()
-            .map(|(role, default)| config.special_token_or(role, default))
-            .chain([Ok(mask)])
-            .collect::<Result<Vec<AddedToken>>>()?;
+    let special = [
+        ("bos", "<s>"),
+        ("eos", "</s>"),
+        ("unk", "<unk>"),
+        ("sep", "</s>"),
+        ("pad", "<pad>"),
+        ("cls", "<s>"),
+        ("mask", "<mask>"),
+    ]
+    .into_iter()
+    .map(|(role, default)| config.special_token_or(role, default))
+    .collect::<Result<Vec<AddedToken>>>()?;
     let with_id = |token: &AddedToken| match vocab.get(&token.content) {
         Some(&id) => Ok((token.content.clone(), id)),
         None => Err(Error::invalid_file(
@@ -48,6 +53,7 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     };
     let (sep, cls) = (with_id(&special[3])?, with_id(&special[5])?);
     let add_prefix_space = config.flag("add_prefix_space")?.unwrap_or(false);
+    let trim_offsets = config.flag("trim_offsets")?.unwrap_or(true);
 
     let builder = BPE::builder().vocab_and_merges(vocab, merges);
     // The library answers some contradictions of the two files with a panic.
@@ -57,7 +63,7 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(add_prefix_space)));
     tokenizer.with_decoder(Some(ByteLevel::default()));
-    let processor = RobertaProcessing::new(sep, cls).trim_offsets(true).add_prefix_space(add_prefix_space);
+    let processor = RobertaProcessing::new(sep, cls).trim_offsets(trim_offsets).add_prefix_space(add_prefix_space);
     tokenizer.with_post_processor(Some(processor));
     add_tokens(&mut tokenizer, config, special)?;
     Ok(tokenizer)
