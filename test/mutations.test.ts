@@ -6,7 +6,7 @@ import { program, ROOT, temporaryFolder } from './support/paths.ts'
 import { ended } from './support/process.ts'
 import { randomInteger, seededRandom } from './support/random.ts'
 import { formatSafetensors, parseSafetensors } from './support/safetensors.ts'
-import { copyTinyModel, writeTokenizer, writeVocabulary } from './support/tiny-model.ts'
+import { copyTinyModel, TINY_VOCABULARY, writeTokenizer, writeVocabulary } from './support/tiny-model.ts'
 import { count } from './support/verify.ts'
 
 const MUTATIONS = count(40, 2000)
@@ -125,6 +125,7 @@ function otherFormat(name: string): (folder: string) => void {
     rmSync(join(folder, 'model.safetensors'))
     rmSync(join(folder, 'config.json'))
     cpSync(join(ROOT, 'test/fixtures/formats', name), folder, { recursive: true })
+    writeVocabulary(folder, TINY_VOCABULARY.slice(0, 60)) // the model has 64 rows
   }
 }
 
