@@ -26,7 +26,7 @@ pub fn missing(folder: &Path) -> String {
         );
     }
     let halves = ["vocab.json", "merges.txt"];
-    if let Some(lacking) = halves.iter().find(|name| !has(name)).filter(|_| halves.iter().any(|name| has(&name))) {
+    if let Some(lacking) = halves.iter().find(|name| !has(name)).filter(|_| halves.iter().any(has)) {
         return format!(
             "this model's folder lacks {lacking}, half of its tokenizer: add it, or tokenizer.json. It takes ids only"
         );

@@ -36,13 +36,13 @@ fn cut_at_any_byte() {
     for (format, file) in FILES {
         let folder = Folder::copy(format, &name_of("cut", format, file));
         let whole = folder.read(file);
-        // Every length near the ends, where the headers are, and steps through the rest.
+        // Every length near the ends, where the headers are, and steps through the rest; backwards, so that each is a cut.
         let edge = 4096.min(whole.len() / 2);
-        let step = if full() { 1 } else { 211 };
-        let lengths = (0..edge).step_by(if full() { 1 } else { 7 });
-        let lengths = lengths.chain((edge..whole.len() - edge).step_by(step));
-        for length in lengths.chain((whole.len() - edge..whole.len()).step_by(if full() { 1 } else { 7 })) {
-            folder.write(file, &whole[..length]);
+        let (near, far) = if full() { (1, 1) } else { (7, 211) };
+        let lengths = (0..edge).step_by(near).chain((edge..whole.len() - edge).step_by(far));
+        let lengths: Vec<usize> = lengths.chain((whole.len() - edge..whole.len()).step_by(near)).collect();
+        for &length in lengths.iter().rev() {
+            folder.cut(file, length);
             folder.refused("ERR_MODEL_INVALID", &[file.rsplit('/').next().unwrap_or(file)]);
         }
     }

@@ -26,30 +26,35 @@ static ALONE: Mutex<()> = Mutex::new(());
 const ALLOWANCE: usize = 64 << 20;
 
 /// A copy of a fixture that a test may damage; removed at the end.
-pub struct Folder(PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
-    pub fn copy(fixture_name: &str, test: &str) -> Self {
+    fn copy(fixture_name: &str, test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("bert-layers-hostile-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         copy(&fixture(fixture_name), &folder);
         Self(folder)
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.0.join(name)).expect(name)
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) {
+    fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.0.join(name), bytes).expect("writable");
     }
 
-    pub fn remove(&self, name: &str) {
+    fn cut(&self, name: &str, length: usize) {
+        let file = std::fs::OpenOptions::new().write(true).open(self.0.join(name)).expect(name);
+        file.set_len(length as u64).expect("cut");
+    }
+
+    fn remove(&self, name: &str) {
         std::fs::remove_file(self.0.join(name)).expect("removable");
     }
 
     /// Loads the model, in bounded memory.
-    pub fn load(&self) -> Result<Encoder, Error> {
+    fn load(&self) -> Result<Encoder, Error> {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let input = size(&self.0);
         MEMORY.reset_peak_usage();
@@ -62,7 +67,7 @@ impl Folder {
     }
 
     /// The message of the error that there must be.
-    pub fn refused(&self, code: &str, says: &[&str]) -> String {
+    fn refused(&self, code: &str, says: &[&str]) -> String {
         let error = self.load().err().unwrap_or_else(|| panic!("loaded, though {says:?}"));
         assert_eq!(error.code(), code, "{error}");
         let message = error.to_string();

@@ -17,8 +17,11 @@ const MAX_ENTRIES: usize = 20_000;
 /// Bytes of a key.
 const MAX_KEY: usize = 512;
 
+/// Takes a key and its value.
+type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Calls `each` with every key and value of a table.
-pub(super) fn for_each(path: &Path, table: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+pub(super) fn for_each(path: &Path, table: &[u8], each: &mut Each<'_>) -> Result<()> {
     let invalid = |reason: &str| Error::invalid_file(path, reason);
     let footer = table.len().checked_sub(FOOTER).and_then(|start| table[start..].first_chunk::<FOOTER>());
     let footer =
@@ -80,7 +83,7 @@ fn block<'a>(path: &Path, table: &'a [u8], (offset, size): (u64, u64)) -> Result
 }
 
 /// The entries of a block: bytes shared with the key before, further bytes, bytes of the value, and both.
-fn entries(path: &Path, block: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+fn entries(path: &Path, block: &[u8], each: &mut Each<'_>) -> Result<()> {
     let damaged = || Error::invalid_file(path, "has a damaged block: its entries do not fit");
     // At its end, places where whole keys begin, and their number.
     let (rest, restarts) = block.split_last_chunk().ok_or_else(damaged)?;
