@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use bert_layers_fuzz::{Model};
+use bert_layers_fuzz::Model;
 use libfuzzer_sys::fuzz_target;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::of("goldens-extra/text-tokenizer-json", &["tokenizer.json"]));
