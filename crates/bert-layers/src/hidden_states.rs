@@ -1,17 +1,17 @@
-//! The result: one buffer `[layer][token][hidden]`, allocated once at its exact size.
+//! The result: one buffer `[layer][token][hidden]`, allocated once.
 
 use std::ops::Range;
 
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::memory::{self, Promise};
+use crate::result_buffer::ResultBuffer;
 use crate::{Error, Result, Tokens};
 
-/// Every kept layer's hidden state of every token. The buffer is exactly as large as its contents, so it can be handed on
-/// without a copy.
+/// Every kept layer's hidden state of every token. The buffer can be handed on without a copy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HiddenStates {
-    data: Vec<f32>,
+    data: ResultBuffer,
     layers: Vec<usize>,
     hidden_size: usize,
     tokens: Tokens,
@@ -22,7 +22,7 @@ pub struct HiddenStates {
 #[derive(Debug)]
 pub struct Parts {
     /// `[layer][token of all texts][hidden]`.
-    pub data: Vec<f32>,
+    pub data: ResultBuffer,
     /// Layer numbers, in the order asked for.
     pub layers: Vec<usize>,
     /// The tokens of all texts.
@@ -86,7 +86,7 @@ impl HiddenStates {
 
 /// The result's memory while it is being written.
 pub(crate) struct Output {
-    data: Vec<f32>,
+    data: ResultBuffer,
     layers: Vec<usize>,
     num_layers: usize,
     hidden_size: usize,
@@ -95,7 +95,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Room for `layers` of `tokens`, all zero.
+    /// Room for `layers` of `tokens`.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the memory that the process may still use is less.
@@ -108,7 +108,7 @@ impl Output {
         let promise = memory::promise(bytes).map_err(|_| no_room())?;
         let zeroed = |rows: usize| bert_layers_kernels::try_zeroed(rows * hidden_size).map_err(|_| no_room());
         Ok(Self {
-            data: zeroed(layers.len() * tokens.len())?,
+            data: ResultBuffer::allocate(layers.len() * tokens.len() * hidden_size).map_err(|_| no_room())?,
             pooler_output: if pooler { Some(zeroed(pooled)?) } else { None },
             layers,
             num_layers: config.num_layers(),
@@ -125,7 +125,7 @@ impl Output {
         };
         let nothing = || (0..=self.num_layers).map(|_| None).collect();
         let mut sinks: Vec<Sink> = runs.iter().map(|_| Sink { layers: nothing(), deepest, pooler: None }).collect();
-        let mut rest = self.data.as_mut_slice();
+        let mut rest = &mut *self.data;
         for &layer in &self.layers {
             for (sink, texts) in sinks.iter_mut().zip(runs) {
                 sink.layers[layer] = rest.split_off_mut(..batch.rows(texts).len() * self.hidden_size);

@@ -9,7 +9,7 @@ use crate::backend::{self, Backend};
 use crate::config::ModelConfig;
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result, samples};
+use crate::{Cancel, Dtype, Result, result_buffer, samples};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 1;
@@ -28,11 +28,12 @@ pub(crate) struct Loaded {
     _trim: Trim,
 }
 
-/// Gives the weights' memory back to the system when a model goes.
+/// Gives the memory of weights and earlier results back to the system when a model goes.
 struct Trim;
 
 impl Drop for Trim {
     fn drop(&mut self) {
+        result_buffer::release_kept();
         bert_layers_kernels::release_freed();
     }
 }

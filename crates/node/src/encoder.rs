@@ -10,6 +10,7 @@ use napi::Env;
 use napi::bindgen_prelude::{Float32Array, Object, ObjectFinalize, Uint32Array};
 use napi_derive::napi;
 
+use crate::buffer::typed_array;
 use crate::cancel::CancelFlag;
 use crate::error::{NativeError, outcome};
 use crate::input::{NativeInput, inputs};
@@ -61,8 +62,7 @@ impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
         let Parts { data, layers, tokens, pooler_output } = states.into_parts();
         Self {
-            // Moves the buffer, which is exactly as long as its contents: nothing is copied.
-            data: Float32Array::new(data),
+            data: typed_array(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
             pooler_output: pooler_output.map(Float32Array::new),
             tokens: tokens.into(),

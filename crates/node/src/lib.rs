@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(dead_code))] // napi leaves the registration out of test builds
 
+mod buffer;
 mod cancel;
 mod encoder;
 mod error;
