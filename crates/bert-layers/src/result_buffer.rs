@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{AllocError, spare, try_zeroed};
+use bert_layers_kernels::{AllocError, LINE, spare, to_line, try_zeroed};
 
 /// Smaller buffers are left to the allocator, which keeps them itself: in floats.
 const LEAST: usize = (256 << 10) / size_of::<f32>();
@@ -17,10 +17,12 @@ const MOST_FLOATS: usize = (1 << 30) / size_of::<f32>();
 /// Buffers that nobody uses, the last dropped last.
 static KEPT: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Floats at a fixed place in memory, as many as asked for.
+/// Floats at a fixed place in memory, as many as asked for, that start on a cache line.
 pub struct ResultBuffer {
     memory: Vec<f32>,
-    /// At most the memory's length: a kept buffer may be somewhat larger than what is asked for.
+    /// The first of them.
+    start: usize,
+    /// A kept buffer may be somewhat larger than what is asked for.
     len: usize,
 }
 
@@ -30,11 +32,12 @@ impl ResultBuffer {
     /// # Errors
     /// [`AllocError`] where the system has not enough.
     pub(crate) fn allocate(len: usize) -> Result<Self, AllocError> {
-        let memory = match take_kept(len) {
+        let room = len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?;
+        let memory = match take_kept(room) {
             Some(memory) => memory,
-            None => try_zeroed(len)?,
+            None => try_zeroed(room)?,
         };
-        Ok(Self { memory, len })
+        Ok(Self { start: to_line(&memory), memory, len })
     }
 }
 
@@ -75,19 +78,19 @@ impl Deref for ResultBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.memory[..self.len]
+        &self.memory[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for ResultBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[..self.len]
+        &mut self.memory[self.start..self.start + self.len]
     }
 }
 
 impl Clone for ResultBuffer {
     fn clone(&self) -> Self {
-        Self { memory: self.to_vec(), len: self.len }
+        Self { memory: self.to_vec(), start: 0, len: self.len }
     }
 }
 
@@ -116,6 +119,7 @@ mod tests {
         first.fill(1.0);
         let at = first.as_ptr();
         drop(first);
+        assert_eq!(at.align_offset(64), 0);
         let larger = ResultBuffer::allocate(odd + 1).expect("memory");
         assert_ne!(larger.as_ptr(), at, "too small to serve");
         let again = ResultBuffer::allocate(odd - odd / 8).expect("memory");

@@ -82,7 +82,7 @@ pub use crew::Crew;
 pub use embed::Lookup;
 pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
-pub use memory::{AllocError, release_freed, spare, try_zeroed};
+pub use memory::{AllocError, LINE, release_freed, spare, to_line, try_zeroed};
 pub use output::Output;
 pub use quantized::{Int8Rows, QuantizedRows};
 pub use team::{Solo, Team};

@@ -90,8 +90,14 @@ pub fn release_freed() {
     }
 }
 
-/// Floats in a cache line. A vector load that straddles two lines costs two.
-pub(crate) const LINE: usize = 16;
+/// Floats in a cache line.
+pub const LINE: usize = 16;
+
+/// How many of the first elements to leave out so that the rest starts on a cache line. An allocator's blocks start somewhere in
+/// one; a vector load or store that straddles two lines costs two.
+pub fn to_line<T>(memory: &[T]) -> usize {
+    memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(memory.len())
+}
 
 /// A zeroed buffer of 32-bit words that starts on a cache line; a large one on a large page.
 pub(crate) struct Aligned {
@@ -114,8 +120,8 @@ impl Aligned {
             return Ok(Aligned { storage: Storage::Pages(pages), len });
         }
         let storage = try_zeroed(len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?)?;
-        let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
-        Ok(Aligned { storage: Storage::Heap(storage, (LINE - misplaced) % LINE), len })
+        let skip = to_line(&storage);
+        Ok(Aligned { storage: Storage::Heap(storage, skip), len })
     }
 
     #[inline(always)]
@@ -158,8 +164,7 @@ pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
     if storage.len() < len + LINE {
         storage = vec![0.0; len + LINE];
     }
-    let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
-    let skip = (LINE - misplaced) % LINE;
+    let skip = to_line(&storage);
     let result = f(&mut storage[skip..skip + len]);
     SCRATCH.set(storage);
     result

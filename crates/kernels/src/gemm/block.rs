@@ -29,6 +29,9 @@ pub(super) trait Operands: Copy {
         self.panels().steps
     }
 
+    /// Asks for what else a panel's columns need, beside weights and bias.
+    fn expect<S: Simd>(&self, _: S, _panel: usize) {}
+
     /// What multiplies a tile whose first row and panel these are.
     fn product(&self, row: usize, panel: usize, start: Start) -> Self::Product;
 }
@@ -77,8 +80,14 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                 let steps = ks.len().div_ceil(STEP);
                 let columns = panel * S::PANEL..(*out).min((panel + 1) * S::PANEL);
                 if let Some(from) = self.epilogue.bias {
-                    bias.0[..columns.len()].copy_from_slice(&from[columns.clone()]);
+                    for (to, from) in bias.0.iter_mut().zip(&from[columns.clone()]) {
+                        *to = *from;
+                    }
+                    // Small, but it would be waited for.
+                    s.prefetch(from.as_ptr().wrapping_add(columns.end));
+                    s.prefetch(from.as_ptr().wrapping_add(columns.end + LINE));
                 }
+                x.expect(s, panel + 1);
                 for tile in 0..tiles {
                     let part = piece(rows.len(), tiles, tile);
                     let place =
