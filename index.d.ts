@@ -66,6 +66,27 @@ export declare class Encoder implements AsyncDisposable {
   encode(inputs: EncoderInput | readonly EncoderInput[], options?: EncodeOptions): Promise<HiddenStates>
 
   /**
+   * Encodes any number of inputs in bounded memory: a generator, a readable stream of lines, a database's iterator. The results
+   * come one by one in the order of the inputs.
+   *
+   * Inputs are read ahead and encoded in batches of similar lengths, two of them on their way at a time; a consumer that takes its time
+   * stops the reading. When the consumer stops early, the source's `return()` is called.
+   *
+   * An input that cannot be encoded ends the stream: the results of all inputs before it come first, then the error, whose
+   * {@link BertLayersError.index} says which input it was. So does an error of the source itself.
+   *
+   * @throws {@link BertLayersError} at once: ERR_INVALID_INPUT (the source or an option), ERR_DISPOSED. While iterating: what
+   *   {@link Encoder.encode} rejects with, an error of the source or of `progressCallback`; an aborted stream rejects with `signal.reason`.
+   * @example
+   * const lines = createInterface({ input: createReadStream('corpus.txt') })
+   * for await (const states of bert.stream(lines, { layers: -1 })) await save(states.input, states.token(-1, 0))
+   */
+  stream<I extends EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: StreamOptions,
+  ): AsyncGenerator<StreamedStates<I>, void, undefined>
+
+  /**
    * Tokenizes only: what `encode(…).texts` would hold. One entry an input, for a single input too. There is no limit on the
    * number of tokens here.
    *
@@ -194,6 +215,55 @@ export interface EncodeOptions extends TokenizeOptions {
   pooler?: boolean | undefined
 }
 
+/** Options of {@link Encoder.stream}. An option that does not exist is an error. */
+export interface StreamOptions extends EncodeOptions {
+  /**
+   * About how many tokens a batch has. A larger one keeps more threads busy and holds more memory: up to four batches' states are held at
+   * a time. Default: 512 a thread, and at least 2048.
+   */
+  batchTokens?: number | undefined
+  /** How many inputs are read before the consumer has taken their results, at most. Default: half of `batchTokens`, at least 1024. */
+  window?: number | undefined
+  /** Called after each batch. What it throws ends the stream. */
+  progressCallback?: ((progress: StreamProgress) => void) | undefined
+}
+
+/** How far a stream is. */
+export interface StreamProgress {
+  /** Inputs read from the source. */
+  read: number
+  /** Inputs encoded. */
+  done: number
+  /** Their tokens. */
+  tokens: number
+  /** Seconds since the first input was asked for. */
+  seconds: number
+}
+
+/**
+ * One input's hidden states. Each array is a copy of its own when it is read: one that is kept keeps nothing else alive. The object
+ * itself keeps its whole batch; keep what you need of it.
+ */
+export interface StreamedStates<I extends EncoderInput = EncoderInput> {
+  /** The input's number in the source, counted from 0. */
+  readonly index: number
+  /** The input as the source gave it. */
+  readonly input: I
+  /** The input as the model saw it. */
+  readonly text: TokenizedText
+  /** The layers kept; as {@link HiddenStates.layers}. */
+  readonly layers: readonly number[]
+  /** The length of one token's hidden state. */
+  readonly hiddenSize: number
+  /** [hidden]: the model's pooler over the first token, if `pooler` was true; a copy. */
+  readonly poolerOutput: Float32Array | undefined
+
+  /** A copy of the tokens in a layer, [token][hidden]. Negative layers count from the model's end. */
+  get(layer: number): Float32Array
+  /** A copy of one token in a layer, [hidden]. */
+  token(layer: number, token: number): Float32Array
+}
+
 /** Options of {@link Encoder.tokenize} and {@link Encoder.countTokens}. */
 export interface TokenizeOptions {
   /** Whether to add the model's special tokens, such as [CLS] and [SEP]. Default true. */
@@ -310,10 +380,12 @@ export type ErrorCode =
 /** What every call rejects with; except for an aborted one, which rejects with `signal.reason`. */
 export declare class BertLayersError extends Error {
   /** A message says what was wrong and what to do. */
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; index?: number })
   readonly name: 'BertLayersError'
   /** Stable: programs may rely on it. */
   readonly code: ErrorCode
+  /** Of an error in {@link Encoder.stream}: the number of the input that caused it. */
+  readonly index?: number
   /** True for errors of another copy of this package in the process too, as when it is both imported and required. */
   static [Symbol.hasInstance](value: unknown): boolean
 }

@@ -3,10 +3,19 @@ import { abortable } from './abort.ts'
 import type { CancelFlag, EncodeRequest, LoadRequest, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
-import { readIdsToDecode, readInputs, readModel } from './inputs.ts'
+import { readIdsToDecode, readInputs, readModel, readSource } from './inputs.ts'
 import { native } from './native.ts'
-import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
+import {
+  type CheckedEncodeOptions,
+  readDecodeOptions,
+  readEncodeOptions,
+  readLoadOptions,
+  readStreamOptions,
+  readTokenizeOptions,
+} from './options.ts'
 import { defaultModelFolder, packageFolders } from './packages.ts'
+import { stream } from './stream.ts'
+import { StreamedStates } from './streamed-states.ts'
 import { tokenizedTexts } from './tokenized-text.ts'
 
 type Inputs = api.EncoderInput | readonly api.EncoderInput[]
@@ -51,20 +60,23 @@ export class Encoder implements api.Encoder {
   }
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
-    const encoder = this.#open()
-    const { signal, layers, addSpecialTokens, pooler } = readEncodeOptions(options)
-    signal?.throwIfAborted()
-    const request: EncodeRequest = { addSpecialTokens, pooler }
-    if (layers !== undefined) request.layers = layers
-    const given = readInputs(inputs)
-    const cancel = newCancelFlag()
-    const states = await abortable(
-      signal,
-      cancel,
-      settle(() => encoder.encode(given, request, cancel)),
-    )
-    const texts = tokenizedTexts(encoder, states.tokens, given)
-    return new HiddenStates(states, texts, this.config.hiddenSize, this.config.numLayers)
+    this.#open()
+    const checked = readEncodeOptions(options)
+    checked.signal?.throwIfAborted()
+    return this.#encode(readInputs(inputs), checked)
+  }
+
+  stream<I extends api.EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: api.StreamOptions,
+  ): AsyncGenerator<api.StreamedStates<I>, void, undefined> {
+    const { encode, ...settings } = readStreamOptions(options, this.#native.threads)
+    this.#open()
+    return stream(readSource<I>(source), settings, {
+      run: (inputs, signal) => this.#encode(inputs, { ...encode, signal }),
+      tokens: ({ data, layers, hiddenSize }) => data.length / (layers.length * hiddenSize),
+      pick: (batch, at, index, input) => new StreamedStates(batch, at, index, input),
+    })
   }
 
   async tokenize(inputs: Inputs, options?: api.TokenizeOptions): Promise<api.TokenizedText[]> {
@@ -93,6 +105,21 @@ export class Encoder implements api.Encoder {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+
+  async #encode(given: NativeInput[], options: CheckedEncodeOptions): Promise<HiddenStates> {
+    const encoder = this.#open()
+    const { signal, layers, addSpecialTokens, pooler } = options
+    const request: EncodeRequest = { addSpecialTokens, pooler }
+    if (layers !== undefined) request.layers = layers
+    const cancel = newCancelFlag()
+    const states = await abortable(
+      signal,
+      cancel,
+      settle(() => encoder.encode(given, request, cancel)),
+    )
+    const texts = tokenizedTexts(encoder, states.tokens, given)
+    return new HiddenStates(states, texts, this.config.hiddenSize, this.config.numLayers)
   }
 
   async #tokens(

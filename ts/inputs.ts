@@ -15,7 +15,8 @@ export function readInputs(inputs: unknown): NativeInput[] {
   return Array.from(inputs, (input: unknown, index) => readInput(input, `text ${index}`))
 }
 
-function readInput(input: unknown, what: string): NativeInput {
+/** One input; `what` it is called in errors. */
+export function readInput(input: unknown, what: string): NativeInput {
   if (typeof input === 'string') return { text: checkText(input, what) }
   if (!isObject(input)) throw invalidInput(`${what} must be a string, ${KINDS}, not ${describe(input)}${advice(input)}`)
   const fields: { [K in Key]?: unknown } = checkKeys(input, KEYS, `${what}: the field`)
@@ -80,6 +81,16 @@ function advice(input: unknown): string {
   if (typeof input === 'number' || typeof input === 'bigint' || ArrayBuffer.isView(input))
     return ': token ids go in { ids }'
   return Array.isArray(input) ? ': a pair goes in { text, pair }, split words in { words }' : ''
+}
+
+/** What a stream reads its inputs from. */
+export function readSource<I>(source: unknown): Iterable<I> | AsyncIterable<I> {
+  const iterable = isObject(source) || Array.isArray(source)
+  if (iterable && (Symbol.asyncIterator in source || Symbol.iterator in source)) return source as Iterable<I>
+  throw invalidInput(
+    'the source must give its inputs one by one, as an array, a generator, a readable stream of lines or anything else with ' +
+      `[Symbol.iterator] or [Symbol.asyncIterator] does; it is ${describe(source)}`,
+  )
 }
 
 /** Ids to be decoded. */

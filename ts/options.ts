@@ -1,4 +1,13 @@
-import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
+import type {
+  DecodeOptions,
+  Device,
+  Dtype,
+  EncodeOptions,
+  FromPretrainedOptions,
+  StreamOptions,
+  StreamProgress,
+  TokenizeOptions,
+} from '../index.d.ts'
 import { invalidInput } from './errors.ts'
 import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
@@ -40,6 +49,11 @@ const ENCODE_KEYS = keysOf<EncodeOptions>({
   pooler: true,
   signal: true,
 })
+const STREAM_KEYS = keysOf<Omit<StreamOptions, keyof EncodeOptions>>({
+  batchTokens: true,
+  window: true,
+  progressCallback: true,
+})
 const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
 
 export function readLoadOptions(value: unknown) {
@@ -64,8 +78,26 @@ export function readTokenizeOptions(value: unknown) {
   }
 }
 
+export type CheckedEncodeOptions = ReturnType<typeof readEncodeOptions>
+
 export function readEncodeOptions(value: unknown) {
-  const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
+  return checkEncodeOptions(readOptions<EncodeOptions>(value, ENCODE_KEYS))
+}
+
+/** `threads`: those of the encoder, each of which wants some hundred tokens a batch. */
+export function readStreamOptions(value: unknown, threads: number) {
+  const options = readOptions<StreamOptions>(value, [...ENCODE_KEYS, ...STREAM_KEYS])
+  const batchTokens = checkCount(options.batchTokens ?? Math.max(2048, 512 * threads), 'batchTokens')
+  return {
+    encode: checkEncodeOptions(options),
+    batchTokens,
+    window: checkCount(options.window ?? Math.max(1024, Math.ceil(batchTokens / 2)), 'window'),
+    progressCallback: checkCallback<StreamProgress>(options.progressCallback, 'progressCallback'),
+    signal: checkSignal(options.signal),
+  }
+}
+
+function checkEncodeOptions(options: { [K in keyof EncodeOptions]?: unknown }) {
   const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, signal } = options
   if (overflow !== 'error') throw invalidInput(`option overflow must be 'error', not ${describe(overflow)}`)
   return {
@@ -125,6 +157,18 @@ function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean
   if (value === undefined) return byDefault
   if (typeof value === 'boolean') return value
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
+}
+
+/** At least 1; Infinity is no limit. */
+function checkCount(value: unknown, name: string): number {
+  if (typeof value === 'number' && value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY))
+    return value
+  throw invalidInput(`option ${name} must be a whole number from 1 on, not ${describeNumber(value)}`)
+}
+
+function checkCallback<T>(value: unknown, name: string): ((argument: T) => void) | undefined {
+  if (value === undefined || typeof value === 'function') return value as ((argument: T) => void) | undefined
+  throw invalidInput(`option ${name} must be a function, not ${describe(value)}`)
 }
 
 function optionalText(value: unknown, name: string): string | undefined {
