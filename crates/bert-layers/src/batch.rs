@@ -79,6 +79,11 @@ impl<'a> PackedBatch<'a> {
         }
     }
 
+    /// Rows of all texts.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// How many texts there are.
     pub fn texts(&self) -> usize {
         self.tokens.texts()

@@ -8,10 +8,12 @@ use bert_layers_kernels::{Crew, Team};
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::DeviceChoice;
-use crate::hidden_states::{HiddenStates, Output};
+use crate::fold::Mix;
+use crate::hidden_states::{HiddenStates, Parts};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
+use crate::output::{Layout, Output, Wanted, Written};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
@@ -116,10 +118,24 @@ impl Encoder {
                 return Err(Error::TooManyTokens { text, tokens, limit });
             }
         }
-        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
         let batch = PackedBatch::new(&tokens);
-        self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
-        Ok(out.finish(tokens))
+        let wanted = Wanted {
+            mix: Some(Mix::Each(layers.clone())),
+            plan: None,
+            layout: Layout::LayerFirst,
+            pooler: options.pooler.then_some(None),
+        };
+        let written = self.run(&batch, wanted, &options.cancel)?;
+        let Written { states: data, pooler: pooler_output } = written;
+        Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output }, config.hidden_size()))
+    }
+
+    /// Computes a batch into what is wanted of it.
+    fn run(&self, batch: &PackedBatch<'_>, wanted: Wanted, cancel: &Cancel) -> Result<Written> {
+        let config = &self.model.config;
+        let mut out = Output::allocate(batch, wanted, config.num_layers(), config.hidden_size())?;
+        self.model.backend.run(batch, &mut out, &self.crew, cancel)?;
+        Ok(out.finish())
     }
 
     /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.

@@ -1,11 +1,6 @@
 //! The result: one buffer `[layer][token][hidden]`, allocated once at its exact size.
 
-use std::ops::Range;
-
-use crate::batch::PackedBatch;
-use crate::config::ModelConfig;
-use crate::memory::{self, Promise};
-use crate::{Error, Result, Tokens};
+use crate::Tokens;
 
 /// Every kept layer's hidden state of every token. The buffer is exactly as large as its contents, so it can be handed on
 /// without a copy.
@@ -32,6 +27,12 @@ pub struct Parts {
 }
 
 impl HiddenStates {
+    /// Puts a finished result together.
+    pub(crate) fn new(parts: Parts, hidden_size: usize) -> Self {
+        let Parts { data, layers, tokens, pooler_output } = parts;
+        Self { data, layers, hidden_size, tokens, pooler_output }
+    }
+
     /// Everything: `[layer][token of all texts][hidden]`.
     pub fn data(&self) -> &[f32] {
         &self.data
@@ -81,96 +82,5 @@ impl HiddenStates {
     /// The buffers themselves.
     pub fn into_parts(self) -> Parts {
         Parts { data: self.data, layers: self.layers, tokens: self.tokens, pooler_output: self.pooler_output }
-    }
-}
-
-/// The result's memory while it is being written.
-pub(crate) struct Output {
-    data: Vec<f32>,
-    layers: Vec<usize>,
-    num_layers: usize,
-    hidden_size: usize,
-    pooler_output: Option<Vec<f32>>,
-    _promise: Promise,
-}
-
-impl Output {
-    /// Room for `layers` of `tokens`, all zero.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] when the memory that the process may still use is less.
-    pub fn allocate(tokens: &Tokens, layers: Vec<usize>, config: &ModelConfig, pooler: bool) -> Result<Self> {
-        let hidden_size = config.hidden_size();
-        let pooled = if pooler { tokens.texts() } else { 0 };
-        let rows = layers.len() as u64 * tokens.len() as u64 + pooled as u64;
-        let bytes = rows.saturating_mul(hidden_size as u64).saturating_mul(size_of::<f32>() as u64);
-        let no_room = || Error::OutOfMemory { what: "the result", bytes };
-        let promise = memory::promise(bytes).map_err(|_| no_room())?;
-        let zeroed = |rows: usize| bert_layers_kernels::try_zeroed(rows * hidden_size).map_err(|_| no_room());
-        Ok(Self {
-            data: zeroed(layers.len() * tokens.len())?,
-            pooler_output: if pooler { Some(zeroed(pooled)?) } else { None },
-            layers,
-            num_layers: config.num_layers(),
-            hidden_size,
-            _promise: promise,
-        })
-    }
-
-    /// One sink for each run of texts; together they are the whole result.
-    pub fn sinks(&mut self, batch: &PackedBatch<'_>, runs: &[Range<usize>]) -> Vec<Sink<'_>> {
-        let deepest = match self.pooler_output {
-            Some(_) => self.num_layers,
-            None => self.layers.iter().copied().max().unwrap_or(0),
-        };
-        let nothing = || (0..=self.num_layers).map(|_| None).collect();
-        let mut sinks: Vec<Sink> = runs.iter().map(|_| Sink { layers: nothing(), deepest, pooler: None }).collect();
-        let mut rest = self.data.as_mut_slice();
-        for &layer in &self.layers {
-            for (sink, texts) in sinks.iter_mut().zip(runs) {
-                sink.layers[layer] = rest.split_off_mut(..batch.rows(texts).len() * self.hidden_size);
-            }
-        }
-        if let Some(mut rest) = self.pooler_output.as_deref_mut() {
-            for (sink, texts) in sinks.iter_mut().zip(runs) {
-                sink.pooler = rest.split_off_mut(..texts.len() * self.hidden_size);
-            }
-        }
-        sinks
-    }
-
-    /// The result, when everything is written.
-    pub fn finish(self, tokens: Tokens) -> HiddenStates {
-        HiddenStates {
-            data: self.data,
-            layers: self.layers,
-            hidden_size: self.hidden_size,
-            tokens,
-            pooler_output: self.pooler_output,
-        }
-    }
-}
-
-/// Where a chunk's rows go: for each layer that is kept, its rows of the result, to be taken and written once.
-pub struct Sink<'r> {
-    layers: Vec<Option<&'r mut [f32]>>,
-    deepest: usize,
-    pooler: Option<&'r mut [f32]>,
-}
-
-impl<'r> Sink<'r> {
-    /// The rows of a layer, if it is kept.
-    pub fn take(&mut self, layer: usize) -> Option<&'r mut [f32]> {
-        self.layers[layer].take()
-    }
-
-    /// The rows of the pooler's output `[text][hidden]`, if it is wanted.
-    pub fn take_pooler(&mut self) -> Option<&'r mut [f32]> {
-        self.pooler.take()
-    }
-
-    /// The last layer that anything asks for: nothing beyond it needs computing.
-    pub fn deepest(&self) -> usize {
-        self.deepest
     }
 }
