@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::groups::Groups;
+
 /// How the rows of one target are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reduce {
@@ -73,6 +75,22 @@ impl Plan {
             }
         };
         self.gathers.push(Gather { target, end: self.terms.len() });
+    }
+
+    /// The sequence being planned is a whole text, which begins with row `start` of the packed batch: it gives all its groups.
+    pub fn gather_text<'g>(&mut self, groups: impl Iterator<Item = (usize, &'g [(u32, f32)])>, start: usize) {
+        for (row, terms) in groups {
+            self.gather(row, terms.iter().map(|&(token, weight)| (start + token as usize, weight)));
+        }
+        self.end_sequence();
+    }
+
+    /// A plan for groups of texts that each are one sequence.
+    pub fn of_texts(reduce: Reduce, groups: &Groups, starts: &[usize]) -> Self {
+        let mut plan = Self::new(reduce, groups.len());
+        (starts[..starts.len() - 1].iter().enumerate())
+            .for_each(|(text, &start)| plan.gather_text(groups.of(text), start));
+        plan
     }
 
     /// The sequence being planned has no more to give: the next one follows.
