@@ -9,9 +9,10 @@ use candle_core::DType;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::Device;
-use crate::hidden_states::Output;
 use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu};
+use crate::output::Output;
+use crate::sink::Sink;
 use crate::threads;
 use crate::weights::Summary;
 use crate::{Cancel, Dtype, Error, Result, Tokens};
@@ -70,18 +71,18 @@ impl Backend for OnCpu {
             // Fewer texts than threads: all threads work on each chunk together.
             let runs = batch.split(1, CHUNK_ROWS * threads);
             let ops = self.ops.with(crew.clone(), cancel);
-            for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
-                self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
+            for (texts, part) in runs.iter().zip(out.parts(batch, &runs)) {
+                self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), Sink::new(vec![part]))?;
             }
             return Ok(());
         }
         // Otherwise a thread carries its chunk through all layers alone, waiting for nobody.
         let runs = batch.split(threads, CHUNK_ROWS);
         let ops = self.ops.with(Arc::new(Solo), cancel);
-        let sinks: Vec<_> = out.sinks(batch, &runs).into_iter().map(|sink| Mutex::new(Some(sink))).collect();
+        let parts: Vec<_> = out.parts(batch, &runs).into_iter().map(|part| Mutex::new(Some(part))).collect();
         threads::map(crew, runs.len(), |i| {
-            let sink = sinks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
-            match sink {
+            let part = parts[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            match part.map(|part| Sink::new(vec![part])) {
                 Some(sink) => self.model.forward(&ops, &batch.chunk(&runs[i], &batch.ranges(&runs[i])), sink),
                 None => Err(Error::Internal("a chunk was computed twice".into())),
             }
@@ -107,8 +108,8 @@ impl Backend for OnCandle {
     fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, _: &Arc<Crew>, cancel: &Cancel) -> Result<()> {
         let runs = batch.split(1, 64 * CHUNK_ROWS); // the device has its own threads; this bounds its memory
         let ops = self.ops.cancelled_by(cancel);
-        for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
-            self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
+        for (texts, part) in runs.iter().zip(out.parts(batch, &runs)) {
+            self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), Sink::new(vec![part]))?;
         }
         Ok(())
     }

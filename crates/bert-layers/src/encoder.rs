@@ -6,13 +6,19 @@ use std::sync::Arc;
 use bert_layers_kernels::{Crew, Team};
 
 use crate::batch::PackedBatch;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, SentenceConfig};
 use crate::device::DeviceChoice;
-use crate::hidden_states::{HiddenStates, Output};
+use crate::fold::{Mix, Reduce};
+use crate::groups::Groups;
+use crate::hidden_states::{HiddenStates, Parts};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
+use crate::output::{Layout, Output, Wanted, Written};
+use crate::overflow::Overflow;
+use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
+use crate::words::{WordPool, Words};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
 /// More threads than any machine has cores: beyond it a number is a mistake.
@@ -42,6 +48,10 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Whether to compute the pooler's output too.
     pub pooler: bool,
+    /// What happens to a text that is too long.
+    pub overflow: Overflow,
+    /// Makes rows words instead of tokens.
+    pub words: Option<WordPool>,
     /// What the tokens' offsets count.
     pub offsets: OffsetUnit,
     /// Ends the call early.
@@ -54,6 +64,8 @@ impl Default for EncodeOptions {
             layers: Layers::All,
             add_special_tokens: true,
             pooler: false,
+            overflow: Overflow::Error,
+            words: None,
             offsets: OffsetUnit::Byte,
             cancel: Cancel::new(),
         }
@@ -110,16 +122,47 @@ impl Encoder {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
         let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
-        for text in 0..tokens.texts() {
-            let (tokens, limit) = (tokens.rows(text).len(), config.max_tokens());
-            if tokens > limit {
-                return Err(Error::TooManyTokens { text, tokens, limit });
+        let sequences = Sequences::new(tokens, self.limit(), &options.overflow)?;
+        let words = match options.words {
+            Some(pool) => {
+                let words = Words::of(&sequences.tokens, inputs, |text| sequences.is_whole(text))?;
+                Some((pool, words))
             }
-        }
-        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
-        let batch = PackedBatch::new(&tokens);
-        self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
-        Ok(out.finish(tokens))
+            None => None,
+        };
+        let pooler = if options.pooler { Some(sequences.pooler_plan()?) } else { None };
+        let (mix, layout) = (Mix::Each(layers.clone()), Layout::LayerFirst);
+        let written = match &words {
+            // The rows are the encoder's own: they are written in place.
+            None if sequences.as_they_are() => {
+                self.run(&sequences.batch(), Wanted { mix: Some(mix), plan: None, layout, pooler }, &options.cancel)?
+            }
+            None => {
+                let groups = Groups::tokens(&sequences.tokens.starts);
+                self.reduce(&sequences, mix, layout, &groups, Reduce::Sum, pooler, &options.cancel)?
+            }
+            Some((pool, words)) => {
+                let reduce = if *pool == WordPool::Max { Reduce::Max } else { Reduce::Sum };
+                self.reduce(&sequences, mix, layout, &words.groups(*pool), reduce, pooler, &options.cancel)?
+            }
+        };
+        let Written { states: data, pooler: pooler_output } = written;
+        let Sequences { tokens, cuts, .. } = sequences;
+        let words = words.map(|(_, words)| words);
+        Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, config.hidden_size()))
+    }
+
+    /// The most tokens that the model takes.
+    pub(crate) fn limit(&self) -> Limit {
+        Limit { tokens: self.model.config.max_tokens(), whose: "this model takes" }
+    }
+
+    /// Computes a batch into what is wanted of it.
+    pub(crate) fn run(&self, batch: &PackedBatch<'_>, wanted: Wanted, cancel: &Cancel) -> Result<Written> {
+        let config = &self.model.config;
+        let mut out = Output::allocate(batch, wanted, config.num_layers(), config.hidden_size())?;
+        self.model.backend.run(batch, &mut out, &self.crew, cancel)?;
+        Ok(out.finish())
     }
 
     /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.
@@ -157,6 +200,11 @@ impl Encoder {
         };
         check("id", &tokens.ids, config.vocab_size())?;
         check("type id", &tokens.type_ids, config.type_vocab_size())
+    }
+
+    /// What the model's sentence-transformers files say.
+    pub fn sentence_config(&self) -> &SentenceConfig {
+        &self.model.sentence
     }
 
     /// The architecture.

@@ -21,15 +21,19 @@ pub enum Error {
     /// Texts, ids or options that make no sense for this model.
     #[error("{0}")]
     InvalidInput(String),
-    /// A text has more tokens than the model has positions.
-    #[error("text {text} has {tokens} tokens, {limit} is the most this model takes: shorten the text or split it")]
+    /// A text has more tokens than the model has positions, or than are allowed.
+    #[error("text {text} has {tokens} tokens, {limit} is the most {whose}: {advice}")]
     TooManyTokens {
         /// Which input, counted from 0.
         text: usize,
         /// Its tokens, special ones included.
         tokens: usize,
-        /// The model's limit.
+        /// The limit.
         limit: usize,
+        /// What sets the limit, as in "512 is the most this model takes".
+        whose: &'static str,
+        /// What to do.
+        advice: &'static str,
     },
     /// The device that was asked for is not there, or cannot do what was asked.
     #[error("{0}")]
