@@ -59,6 +59,25 @@ impl<'a> PackedBatch<'a> {
         Self { columns, positions, masked }
     }
 
+    /// Runs of several batches in one.
+    pub fn join<'b>(runs: impl Iterator<Item = (&'b PackedBatch<'b>, &'b Range<usize>)>) -> PackedBatch<'static> {
+        let (mut starts, mut ids, mut type_ids, mut attention_mask) = (vec![0], Vec::new(), Vec::new(), Vec::new());
+        for (PackedBatch { columns, .. }, run) in runs {
+            let (first, end) = (columns.starts[run.start], ids.len());
+            starts.extend(columns.starts[run.start + 1..=run.end].iter().map(|start| end + start - first));
+            let rows = first..columns.starts[run.end];
+            ids.extend_from_slice(&columns.ids[rows.clone()]);
+            type_ids.extend_from_slice(&columns.type_ids[rows.clone()]);
+            attention_mask.extend_from_slice(&columns.attention_mask[rows]);
+        }
+        PackedBatch::of(Columns {
+            starts: starts.into(),
+            ids: ids.into(),
+            type_ids: type_ids.into(),
+            attention_mask: attention_mask.into(),
+        })
+    }
+
     /// Splits the texts into at least `parts` runs of about equal work where there are enough texts, each of at most about `rows`
     /// rows: a run's rows stay in a core's cache through all layers. No text is ever split.
     pub fn split(&self, parts: usize, rows: usize) -> Vec<Range<usize>> {

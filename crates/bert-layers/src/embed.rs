@@ -1,15 +1,17 @@
 //! One vector a text, or a span of it.
 
+use crate::call::Call;
 use crate::combine::Combine;
 use crate::config::{Pooling, SentenceConfig};
 use crate::embeddings::{Embeddings, PoolingSource, Used};
 use crate::encoder::Encoder;
 use crate::fold::Reduce;
 use crate::layers::Layers;
-use crate::output::{Layout, Wanted};
+use crate::output::{Layout, Wanted, Written};
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Pooled};
 use crate::precision::Precision;
+use crate::reduce::{Reduction, Rest};
 use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{Input, OffsetUnit, Tokens};
 use crate::{Cancel, Error, Result};
@@ -75,6 +77,14 @@ impl Encoder {
     /// [`Error::InvalidInput`], [`Error::TooManyTokens`], [`Error::ModelUnsupported`] (a model whose files ask for a way of
     /// pooling that is not known) and [`Error::OutOfMemory`] before any work is done; [`Error::Cancelled`].
     pub fn embed(&self, inputs: &[EmbedInput], options: &EmbedOptions) -> Result<Embeddings> {
+        self.prepare_embed(inputs, options)?.complete(self)
+    }
+
+    /// Does all of [`embed`](Self::embed) that comes before computing, for a [`Queue`](crate::Queue) to compute it with other calls.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub fn prepare_embed(&self, inputs: &[EmbedInput], options: &EmbedOptions) -> Result<Call<Embeddings>> {
         options.cancel.check()?;
         let sentence = self.sentence_config();
         let (pool, source) = pooling(options, sentence)?;
@@ -95,25 +105,28 @@ impl Encoder {
         let special = !options.exclude_special_tokens;
         let spans = inputs.iter().map(|input| input.spans.as_deref()).collect();
         let pooled = Pooled { pool, special, skipped, spans };
-        let (data, starts) = match pool {
+        let (wanted, rest, starts) = match pool {
             Pool::Pooler => {
                 let pooler = Some(sequences.pooler_plan()?);
-                let wanted = Wanted { mix: None, plan: None, layout, pooler };
-                let written = self.run(&sequences.batch(), wanted, &options.cancel)?;
-                (written.pooler.unwrap_or_default(), (0..=inputs.len()).collect())
+                (Wanted { mix: None, plan: None, layout, pooler }, Rest::Nothing, (0..=inputs.len()).collect())
             }
             _ => {
                 let groups = pooled.groups(&sequences)?;
                 let reduce = if pool == Pool::Max { Reduce::Max } else { Reduce::Sum };
                 let starts = groups.starts().to_vec();
-                (self.reduce(&sequences, mix, layout, &groups, reduce, None, &options.cancel)?.states, starts)
+                let (wanted, rest) = Reduction { mix, layout, groups, reduce }.wanted(&sequences, None);
+                (wanted, rest, starts)
             }
         };
         let used = Used { pool, source, normalize: options.normalize.unwrap_or(sentence.normalize) };
-        let width = slots * self.config().hidden_size();
+        let (num_layers, hidden_size) = (self.config().num_layers(), self.config().hidden_size());
+        let (width, precision) = (slots * hidden_size, options.precision);
         let layers = (options.combine == Combine::None).then_some(layers);
-        let Sequences { tokens, cuts, .. } = sequences;
-        Ok(Embeddings::new(data, width, dim, options.precision, used, layers, starts, tokens, cuts))
+        Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
+            let Written { states, pooler } = rest.apply(&tokens, written, num_layers, hidden_size)?;
+            let data = pooler.unwrap_or(states);
+            Ok(Embeddings::new(data, width, dim, precision, used, layers, starts, tokens, cuts))
+        })
     }
 
     fn embed_layers(&self, options: &EmbedOptions, pool: Pool) -> Result<Vec<usize>> {

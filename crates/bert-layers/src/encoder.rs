@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bert_layers_kernels::{Crew, Team};
 
-use crate::batch::PackedBatch;
+use crate::backend::Backend;
+use crate::call::Call;
 use crate::config::{ModelConfig, SentenceConfig};
 use crate::device::DeviceChoice;
 use crate::fold::{Mix, Reduce};
@@ -14,8 +15,9 @@ use crate::hidden_states::{HiddenStates, Parts};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
-use crate::output::{Layout, Output, Wanted, Written};
+use crate::output::{Layout, Wanted, Written};
 use crate::overflow::Overflow;
+use crate::reduce::{Reduction, Rest};
 use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::words::{WordPool, Words};
@@ -115,9 +117,18 @@ impl Encoder {
     /// [`Error::InvalidInput`], [`Error::TooManyTokens`] and [`Error::OutOfMemory`] before any work is done;
     /// [`Error::Cancelled`].
     pub fn encode(&self, inputs: &[Input], options: &EncodeOptions) -> Result<HiddenStates> {
+        self.prepare(inputs, options)?.complete(self)
+    }
+
+    /// Does all of [`encode`](Self::encode) that comes before computing, for a [`Queue`](crate::Queue) to compute it with other calls.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn prepare(&self, inputs: &[Input], options: &EncodeOptions) -> Result<Call<HiddenStates>> {
         options.cancel.check()?;
         let config = &self.model.config;
-        let layers = options.layers.resolve(config.num_layers())?;
+        let (num_layers, hidden_size) = (config.num_layers(), config.hidden_size());
+        let layers = options.layers.resolve(num_layers)?;
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
@@ -132,24 +143,23 @@ impl Encoder {
         };
         let pooler = if options.pooler { Some(sequences.pooler_plan()?) } else { None };
         let (mix, layout) = (Mix::Each(layers.clone()), Layout::LayerFirst);
-        let written = match &words {
+        let (wanted, rest) = match &words {
             // The rows are the encoder's own: they are written in place.
-            None if sequences.as_they_are() => {
-                self.run(&sequences.batch(), Wanted { mix: Some(mix), plan: None, layout, pooler }, &options.cancel)?
-            }
+            None if sequences.as_they_are() => (Wanted { mix: Some(mix), plan: None, layout, pooler }, Rest::Nothing),
             None => {
                 let groups = Groups::tokens(&sequences.tokens.starts);
-                self.reduce(&sequences, mix, layout, &groups, Reduce::Sum, pooler, &options.cancel)?
+                Reduction { mix, layout, groups, reduce: Reduce::Sum }.wanted(&sequences, pooler)
             }
             Some((pool, words)) => {
                 let reduce = if *pool == WordPool::Max { Reduce::Max } else { Reduce::Sum };
-                self.reduce(&sequences, mix, layout, &words.groups(*pool), reduce, pooler, &options.cancel)?
+                Reduction { mix, layout, groups: words.groups(*pool), reduce }.wanted(&sequences, pooler)
             }
         };
-        let Written { states: data, pooler: pooler_output } = written;
-        let Sequences { tokens, cuts, .. } = sequences;
         let words = words.map(|(_, words)| words);
-        Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, config.hidden_size()))
+        Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
+            let Written { states: data, pooler: pooler_output } = rest.apply(&tokens, written, num_layers, hidden_size)?;
+            Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, hidden_size))
+        })
     }
 
     /// The most tokens that the model takes.
@@ -157,12 +167,19 @@ impl Encoder {
         Limit { tokens: self.model.config.max_tokens(), whose: "this model takes" }
     }
 
-    /// Computes a batch into what is wanted of it.
-    pub(crate) fn run(&self, batch: &PackedBatch<'_>, wanted: Wanted, cancel: &Cancel) -> Result<Written> {
-        let config = &self.model.config;
-        let mut out = Output::allocate(batch, wanted, config.num_layers(), config.hidden_size())?;
-        self.model.backend.run(batch, &mut out, &self.crew, cancel)?;
-        Ok(out.finish())
+    /// What computes.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.model.backend
+    }
+
+    /// The threads.
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    /// How many tokens a batch needs to keep the device busy.
+    pub fn batch_tokens(&self) -> usize {
+        self.backend().batch_tokens(self.threads())
     }
 
     /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.

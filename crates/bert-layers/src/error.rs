@@ -1,5 +1,6 @@
 //! What can go wrong, one variant for each code that TypeScript sees.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// The result of everything in this crate that can fail.
@@ -80,6 +81,17 @@ impl Error {
     pub(crate) fn invalid_file(path: &Path, reason: impl std::fmt::Display) -> Self {
         Error::ModelInvalid(format!("{}: {reason}", path.display()))
     }
+}
+
+/// Runs a job; a panic in it becomes an error.
+///
+/// # Errors
+/// The job's, or [`Error::Internal`].
+pub fn catch<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::Internal(text.unwrap_or("a panic").into()))
+    })
 }
 
 impl From<bert_layers_kernels::AllocError> for Error {

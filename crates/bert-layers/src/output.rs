@@ -70,6 +70,11 @@ impl Output {
         Ok(Self { states: allocate(states)?, pooler: allocate(pooler)?, deepest, _promise: promise })
     }
 
+    /// The last layer that anything asks for.
+    pub fn deepest(&self) -> usize {
+        self.deepest
+    }
+
     /// One part for each run of sequences, which are ascending and do not overlap. Over all calls of this function, each sequence
     /// must be in exactly one run.
     pub fn parts(&mut self, batch: &PackedBatch<'_>, runs: &[Range<usize>]) -> Vec<Part<'_>> {
