@@ -1,9 +1,11 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
 import type { CancelFlag, EncodeRequest, LoadRequest, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
+import { readEmbedOptions } from './embed-options.ts'
+import { embeddings } from './embeddings.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
-import { readIdsToDecode, readInputs, readModel } from './inputs.ts'
+import { readEmbedInputs, readIdsToDecode, readInputs, readModel } from './inputs.ts'
 import { native } from './native.ts'
 import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
 import { defaultModelFolder, packageFolders } from './packages.ts'
@@ -52,10 +54,11 @@ export class Encoder implements api.Encoder {
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
     const encoder = this.#open()
-    const { signal, layers, addSpecialTokens, pooler } = readEncodeOptions(options)
+    const { signal, layers, words, ...others } = readEncodeOptions(options)
     signal?.throwIfAborted()
-    const request: EncodeRequest = { addSpecialTokens, pooler }
+    const request: EncodeRequest = others
     if (layers !== undefined) request.layers = layers
+    if (words !== undefined) request.words = words
     const given = readInputs(inputs)
     const cancel = newCancelFlag()
     const states = await abortable(
@@ -63,13 +66,32 @@ export class Encoder implements api.Encoder {
       cancel,
       settle(() => encoder.encode(given, request, cancel)),
     )
-    const texts = tokenizedTexts(encoder, states.tokens, given)
+    const texts = tokenizedTexts(encoder, states, given)
     return new HiddenStates(states, texts, this.config.hiddenSize, this.config.numLayers)
+  }
+
+  async embed<P extends api.Precision = 'float32'>(
+    inputs: api.EmbedInput | readonly api.EmbedInput[],
+    options?: api.EmbedOptions<P>,
+  ): Promise<api.Embeddings<P>> {
+    const encoder = this.#open()
+    const { signal, request } = readEmbedOptions(options)
+    signal?.throwIfAborted()
+    const given = readEmbedInputs(inputs)
+    const hasSpans = given.map(({ spans }) => spans !== undefined)
+    const cancel = newCancelFlag()
+    const vectors = await abortable(
+      signal,
+      cancel,
+      settle(() => encoder.embed(given, request, cancel)),
+    )
+    const texts = tokenizedTexts(encoder, vectors, given)
+    return embeddings(vectors, texts, hasSpans, request.precision as P, this.config.numLayers)
   }
 
   async tokenize(inputs: Inputs, options?: api.TokenizeOptions): Promise<api.TokenizedText[]> {
     const { given, columns } = await this.#tokens(inputs, options)
-    return tokenizedTexts(this.#native, columns, given)
+    return tokenizedTexts(this.#native, { tokens: columns }, given)
   }
 
   countTokens(input: api.EncoderInput, options?: api.TokenizeOptions): Promise<number>

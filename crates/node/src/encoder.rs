@@ -13,8 +13,10 @@ use napi_derive::napi;
 use crate::cancel::CancelFlag;
 use crate::error::{NativeError, outcome};
 use crate::input::{NativeInput, inputs};
+use crate::overflow::{NativeCuts, NativeOverflow};
 use crate::queue::{Answer, Queue, promise};
 use crate::tokens::NativeTokens;
+use crate::words::{NativeWords, word_pool};
 
 /// What to load; see ts/binding.ts.
 #[napi(object, object_to_js = false)]
@@ -34,6 +36,22 @@ pub struct EncodeRequest {
     pub layers: Option<Vec<i64>>,
     pub add_special_tokens: bool,
     pub pooler: bool,
+    pub overflow: NativeOverflow,
+    pub words: Option<String>,
+}
+
+impl EncodeRequest {
+    fn options(self, cancel: &CancelFlag) -> Result<EncodeOptions> {
+        Ok(EncodeOptions {
+            layers: self.layers.map_or(Layers::All, Layers::List),
+            add_special_tokens: self.add_special_tokens,
+            pooler: self.pooler,
+            overflow: self.overflow.try_into()?,
+            words: self.words.as_deref().map(word_pool).transpose()?,
+            offsets: OffsetUnit::Utf16,
+            cancel: cancel.inner.clone(),
+        })
+    }
 }
 
 /// The model's sizes.
@@ -55,17 +73,21 @@ pub struct NativeHiddenStates {
     pub layers: Vec<u32>,
     pub pooler_output: Option<Float32Array>,
     pub tokens: NativeTokens,
+    pub words: Option<NativeWords>,
+    pub cuts: NativeCuts,
 }
 
 impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
-        let Parts { data, layers, tokens, pooler_output } = states.into_parts();
+        let Parts { data, layers, tokens, pooler_output, words, cuts } = states.into_parts();
         Self {
             // Moves the buffer, which is exactly as long as its contents: nothing is copied.
             data: Float32Array::new(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
             pooler_output: pooler_output.map(Float32Array::new),
             tokens: tokens.into(),
+            words: words.map(NativeWords::from),
+            cuts: cuts.into(),
         }
     }
 }
@@ -201,18 +223,8 @@ impl NativeEncoder {
         cancel: &CancelFlag,
     ) -> napi::Result<Object<'env>> {
         let texts = inputs(texts);
-        let options = EncodeOptions {
-            layers: request.layers.map_or(Layers::All, Layers::List),
-            add_special_tokens: request.add_special_tokens,
-            pooler: request.pooler,
-            offsets: OffsetUnit::Utf16,
-            cancel: cancel.inner.clone(),
-        };
-        self.promise::<EncodeOutcome, _>(
-            env,
-            |queues| &queues.encode,
-            move |encoder| Ok(encoder.encode(&texts?, &options)?.into()),
-        )
+        let options = request.options(cancel);
+        self.encoding::<EncodeOutcome, _>(env, move |encoder| Ok(encoder.encode(&texts?, &options?)?.into()))
     }
 
     /// Only the tokens.
@@ -313,6 +325,19 @@ impl NativeEncoder {
     /// Tells V8 that the weights are no longer this object's.
     fn release(&mut self, env: &Env) -> napi::Result<()> {
         env.adjust_external_memory(-std::mem::take(&mut self.accounted)).map(drop)
+    }
+
+    /// Queues what computes.
+    pub(crate) fn encoding<'env, T, V>(
+        &self,
+        env: &'env Env,
+        job: impl FnOnce(&Encoder) -> Result<V> + Send + 'static,
+    ) -> napi::Result<Object<'env>>
+    where
+        T: Answer + From<Result<V>>,
+        V: Send + 'static,
+    {
+        self.promise::<T, V>(env, |queues| &queues.encode, job)
     }
 
     fn promise<'env, T, V>(
