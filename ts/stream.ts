@@ -1,9 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { EncoderInput, StreamProgress } from '../index.d.ts'
+import type { StreamProgress } from '../index.d.ts'
 import { listen, unlisten } from './abort.ts'
 import type { NativeInput } from './binding.ts'
 import { ofInput, textOf } from './errors.ts'
-import { readInput } from './inputs.ts'
 import { Pool, TokenEstimate, type Waiting } from './stream-batch.ts'
 
 /** While one batch is computed the next waits in Rust: no thread ever waits for JavaScript. */
@@ -16,10 +15,10 @@ const BATCHES_AHEAD = 4
 const TIME_SLICE = 5
 
 /** What a stream does with its batches. */
-export interface Work<I, B, R> {
+export interface Work<I, B extends { tokens: number }, R> {
+  /** Checks an input; `what` it is called in errors. */
+  read(input: unknown, what: string): NativeInput
   run(inputs: NativeInput[], signal: AbortSignal): Promise<B>
-  /** How many tokens a batch had. */
-  tokens(batch: B): number
   /** The result of the batch's input number `at`. */
   pick(batch: B, at: number, index: number, input: I): R
 }
@@ -34,7 +33,7 @@ export interface StreamSettings {
 export type Source<I> = Iterable<I> | AsyncIterable<I>
 
 /** The results of a source's inputs, in order. */
-export async function* stream<I extends EncoderInput, B, R>(
+export async function* stream<I, B extends { tokens: number }, R>(
   source: Source<I>,
   settings: StreamSettings,
   work: Work<I, B, R>,
@@ -52,7 +51,7 @@ export async function* stream<I extends EncoderInput, B, R>(
 }
 
 /** Reads ahead, sends batches, and keeps the results until their turn. */
-class Pump<I extends EncoderInput, B, R> {
+class Pump<I, B extends { tokens: number }, R> {
   readonly #work: Work<I, B, R>
   readonly #settings: StreamSettings
   readonly #iterator: Iterator<I> | AsyncIterator<I>
@@ -183,12 +182,20 @@ class Pump<I extends EncoderInput, B, R> {
 
   #add(input: I): void {
     const index = this.#read
-    const native = readOne(input, index)
+    const native = this.#check(input, index)
     const size = this.#estimate.sizeOf(native)
     const tokens = this.#estimate.tokensOf(native, size)
     this.#pool.add({ index, input, native, size, tokens })
     this.#read++
     this.#tokensAhead += tokens
+  }
+
+  #check(input: I, index: number): NativeInput {
+    try {
+      return this.#work.read(input, 'text 0')
+    } catch (error) {
+      throw ofInput(error, index)
+    }
   }
 
   /** Sends what there is to send: full batches, and less when nothing more can come or the encoder would have nothing to do. */
@@ -224,13 +231,12 @@ class Pump<I extends EncoderInput, B, R> {
   }
 
   #keep(items: Waiting<I>[], batch: B): void {
-    const tokens = this.#work.tokens(batch)
-    this.#estimate.learn(items, tokens)
+    this.#estimate.learn(items, batch.tokens)
     for (const [at, { index, input, tokens }] of items.entries()) {
       this.#results.set(index, { result: this.#work.pick(batch, at, index, input), tokens })
     }
     this.#done += items.length
-    this.#tokensDone += tokens
+    this.#tokensDone += batch.tokens
     this.#report()
   }
 
@@ -248,13 +254,5 @@ class Pump<I extends EncoderInput, B, R> {
     if (this.#failure === undefined || index < this.#failure.index) this.#failure = { index, error }
     this.#ended = true
     this.#pool.dropFrom(this.#failure.index)
-  }
-}
-
-function readOne(input: unknown, index: number): NativeInput {
-  try {
-    return readInput(input, 'text 0')
-  } catch (error) {
-    throw ofInput(error, index)
   }
 }

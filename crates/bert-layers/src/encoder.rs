@@ -157,7 +157,8 @@ impl Encoder {
         };
         let words = words.map(|(_, words)| words);
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
-            let Written { states: data, pooler: pooler_output } = rest.apply(&tokens, written, num_layers, hidden_size)?;
+            let Written { states: data, pooler: pooler_output } =
+                rest.apply(&tokens, written, num_layers, hidden_size)?;
             Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, hidden_size))
         })
     }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use crate::call::{Call, Work, compute};
 use crate::encoder::Encoder;
-use crate::schedule::{Batch, Schedule, Waiting};
 use crate::error::catch;
+use crate::schedule::{Batch, Schedule, Waiting};
 use crate::{Cancel, Error, Result};
 
 /// A call before anything was done for it, whatever its result is.

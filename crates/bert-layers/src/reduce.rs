@@ -20,7 +20,10 @@ pub(crate) struct Reduction {
 pub(crate) enum Rest {
     Nothing,
     /// A maximum of averages over windows: the averages, of these layers, had to be there first.
-    Maximum { reduction: Reduction, layers: Vec<usize> },
+    Maximum {
+        reduction: Reduction,
+        layers: Vec<usize>,
+    },
 }
 
 impl Reduction {
