@@ -66,6 +66,54 @@ export declare class Encoder implements AsyncDisposable {
   encode(inputs: EncoderInput | readonly EncoderInput[], options?: EncodeOptions): Promise<HiddenStates>
 
   /**
+   * Makes one vector of each text, or of spans of it, from any mix of layers; hidden states are not kept.
+   *
+   * Layers are combined token by token, then tokens are pooled. By default it makes the vectors that the model's authors meant,
+   * as sentence-transformers does: the last layer, with the pooling, normalization, prompt and length that the model's files name;
+   * {@link Embeddings.pooling} says whether they do. A text's vector is the same, bit by bit, whatever shares its call.
+   *
+   * @throws {@link BertLayersError} as {@link Encoder.encode}; ERR_MODEL_UNSUPPORTED for a model whose files ask for a way of
+   *   pooling that is not known, unless `pool` names another.
+   * @example
+   * const vectors = await bert.embed(['How old are you?', 'What is your age?'], { layers: [1, -1], normalize: true })
+   * vectors.get(0) // Float32Array, [dim]
+   */
+  embed<P extends Precision = 'float32'>(
+    inputs: EmbedInput | readonly EmbedInput[],
+    options?: EmbedOptions<P>,
+  ): Promise<Embeddings<P>>
+
+  /**
+   * Encodes any number of inputs in bounded memory: a generator, a readable stream of lines, a database's iterator. The results
+   * come one by one in the order of the inputs.
+   *
+   * Inputs are read ahead and encoded in batches of similar lengths, two of them on their way at a time; a consumer that takes its time
+   * stops the reading. When the consumer stops early, the source's `return()` is called.
+   *
+   * An input that cannot be encoded ends the stream: the results of all inputs before it come first, then the error, whose
+   * {@link BertLayersError.index} says which input it was. So does an error of the source itself.
+   *
+   * With the option `embed` each result is the input's vector, else its hidden states.
+   *
+   * @throws {@link BertLayersError} at once: ERR_INVALID_INPUT (the source or an option), ERR_DISPOSED. While iterating: what
+   *   {@link Encoder.encode} and {@link Encoder.embed} reject with, an error of the source or of `progressCallback`; an aborted stream
+   *   rejects with `signal.reason`.
+   * @example
+   * const lines = createInterface({ input: createReadStream('corpus.txt') })
+   * for await (const { input, vector } of bert.stream(lines, { embed: true })) await save(input, vector)
+   * @example
+   * for await (const states of bert.stream(rows(), { layers: -1 })) console.log(states.index, states.token(-1, 0))
+   */
+  stream<I extends EmbedInput, P extends Precision = 'float32'>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options: EmbedStreamOptions<P>,
+  ): AsyncGenerator<StreamedVectors<I, P>, void, undefined>
+  stream<I extends EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: EncodeStreamOptions,
+  ): AsyncGenerator<StreamedStates<I>, void, undefined>
+
+  /**
    * Tokenizes only: what `encode(…).texts` would hold. One entry an input, for a single input too. There is no limit on the
    * number of tokens here.
    *
@@ -171,6 +219,19 @@ export interface IdsInput {
   attentionMask?: NumberArray | readonly boolean[] | undefined
 }
 
+/** A text of which {@link Encoder.embed} makes a vector a span, from states that have seen the whole text (late chunking). */
+export interface SpansInput {
+  text: string
+  /**
+   * Start and end of each span in UTF-16 code units, as `text.slice(start, end)` takes them: 0 ≤ start < end ≤ text.length. A
+   * token belongs to each span that it overlaps; special tokens belong to none. A span without a token is ERR_INVALID_INPUT.
+   */
+  spans: readonly (readonly [start: number, end: number])[]
+}
+
+/** What {@link Encoder.embed} takes. */
+export type EmbedInput = EncoderInput | SpansInput
+
 /** Whole numbers, in an array or a typed array (not of bigint). It is copied before the call returns. */
 export type NumberArray =
   | readonly number[]
@@ -189,9 +250,227 @@ export interface EncodeOptions extends TokenizeOptions {
    */
   layers?: 'all' | number | readonly number[] | undefined
   /** What happens to an input with more tokens than the model takes. 'error' (the default): ERR_TOO_MANY_TOKENS. */
-  overflow?: 'error' | undefined
+  overflow?: Overflow | undefined
+  /**
+   * Makes the rows of the result words instead of tokens: those of the tokenizer, or of `{ words }`, which `texts[i].words` lists.
+   * A word's row is its first token's state, its last token's, their average, or the largest of each component. Special tokens
+   * have no row. A word of `{ words }` that has no token, such as an empty one, has a row of zeros. ERR_INVALID_INPUT for an
+   * input of ids.
+   */
+  words?: 'first' | 'last' | 'mean' | 'max' | undefined
   /** Whether to compute {@link HiddenStates.poolerOutput}; ERR_INVALID_INPUT if the model has no pooler. Default false. */
   pooler?: boolean | undefined
+}
+
+/**
+ * What happens to an input with more tokens than the limit. Special tokens at its ends ([CLS] and [SEP], say) are kept always, and
+ * every window has its own; "content" is what lies between them. A pair is never cut: it is ERR_TOO_MANY_TOKENS.
+ *
+ * - 'error': ERR_TOO_MANY_TOKENS.
+ * - 'truncate', short for `{ truncate: 'head' }`: the first tokens are kept. 'tail': the last ones. 'head+tail': the first `head`
+ *   content tokens and the last ones that there is room for beside them; by default `head` is a quarter of the room, 128 of 510
+ *   (Sun et al. 2019). `texts[i].truncated` says how many tokens were left out.
+ * - 'window', short for `{ window: {} }`: the text is encoded in windows that overlap, so every token has a state.
+ * - `{ sample: { windows, seed } }`: that many windows, drawn at random, none overlapping (fewer if there is no room for so many).
+ *   The text's rows are those of the windows only; `texts[i].sampled` says which. The same seed draws the same windows of a text.
+ */
+export type Overflow =
+  | 'error'
+  | 'truncate'
+  | 'window'
+  | { truncate: 'head' | 'tail' | 'head+tail'; head?: number | undefined }
+  | { window: WindowOptions }
+  | { sample: { windows: number; seed: number } }
+
+/** Windows over a long text. */
+export interface WindowOptions {
+  /** Tokens of a window, special tokens included. Default: the limit. A text of more tokens is split. */
+  size?: number | undefined
+  /**
+   * Content tokens from the start of one window to the start of the next (not the overlap, which Transformers' tokenizers call
+   * stride). Default: half of a window's content. The last window ends with the text, so it may begin sooner.
+   */
+  stride?: number | undefined
+  /**
+   * The state of a token that several windows have. 'center' (the default): that of the window in whose middle it is most nearly,
+   * where it has most context on both sides; special tokens before the text are the first window's, those behind it the last one's.
+   * 'mean': the average over the windows that have it; every window has the special tokens.
+   */
+  merge?: 'center' | 'mean' | undefined
+}
+
+/** Options of {@link Encoder.embed}. An option that does not exist is an error. */
+export interface EmbedOptions<P extends Precision = Precision> {
+  /** The layers to combine, as in {@link EncodeOptions.layers}. Default -1: the last block's output. */
+  layers?: 'all' | number | readonly number[] | undefined
+  /**
+   * How the layers become one, token by token: their average (the default), sum, or the largest of each component; 'concat' puts
+   * them one behind the other, in the order given; 'none' keeps them apart, a vector for each ({@link Embeddings.layer}). An array
+   * has one weight for each layer, used as given. `scalarMix` is γ · Σ softmax(s)ₖ hₖ (Peters et al. 2018), γ 1 by default.
+   */
+  combine?:
+    | 'mean'
+    | 'sum'
+    | 'max'
+    | 'concat'
+    | 'none'
+    | readonly number[]
+    | { scalarMix: readonly number[]; gamma?: number | undefined }
+    | undefined
+  /** How token vectors become one. Default: what the model's files say, else 'mean'. */
+  pool?: Pool | undefined
+  /** Whether special tokens such as [CLS] are pooled with the others. Default true. */
+  includeSpecialTokens?: boolean | undefined
+  /** Whether to make vectors unit length (L2). Default: what the model's files say, else false. */
+  normalize?: boolean | undefined
+  /** Only the first so many numbers of a vector, taken before it is normalized (Matryoshka models). */
+  truncateDim?: number | undefined
+  /** A text that is put before each input, such as 'query: '; '' for none. Default: the model's default prompt, where it has one. */
+  prompt?: string | undefined
+  /** One of the prompts that the model's files name, instead of `prompt`. */
+  promptName?: string | undefined
+  /** What happens to an input that is too long. Default 'error'. */
+  overflow?: Overflow | undefined
+  /**
+   * The most tokens of an input, special ones and the prompt's included; windows are of this size. Default: what the model's files
+   * say its vectors are made for (`max_seq_length` in sentence_bert_config.json, 256 for the model that comes with this package),
+   * else `config.maxTokens`, which it cannot exceed.
+   */
+  maxTokens?: number | undefined
+  /** How the vectors' numbers are stored; see {@link VectorData}. Default 'float32'. */
+  precision?: P | undefined
+  /** Aborts the call, as in {@link TokenizeOptions.signal}. */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * How token vectors become one, as sentence-transformers defines it; masked tokens never count. 'mean': their average. 'cls': the
+ * first token's. 'max': the largest of each component. 'last': the last token's. 'weightedmean': the average weighted with the
+ * token's position, counted from 1. 'pooler': the model's own, tanh(W · h + b) of the last layer's first token.
+ *
+ * 'cls', 'last' and 'pooler' take a token which, in a text of several windows, has seen one of them only: that is ERR_INVALID_INPUT
+ * unless the windows are averaged (`merge: 'mean'`).
+ */
+export type Pool = 'mean' | 'cls' | 'max' | 'last' | 'weightedmean' | 'pooler'
+
+/** How the numbers of vectors are stored. */
+export type Precision = keyof VectorData
+
+/** The array that holds vectors in each precision, one vector after the other. Numbers are little-endian on every platform. */
+export interface VectorData {
+  /** 4 bytes a number, as computed. */
+  float32: Float32Array
+  /** 2 bytes a number: the bits of IEEE 754 binary16, rounded to the nearest, ties to even. */
+  float16: Uint16Array
+  /**
+   * 1 byte a number, -127 to 127: number ≈ scale · byte, rounded to the nearest, ties to even, with the vector's own
+   * scale = max |number| / 127 in {@link Embeddings.scales}.
+   */
+  int8: Int8Array
+  /**
+   * 1 bit a number, 1 where it is above 0: ⌈dim / 8⌉ bytes a vector, its first number in the highest bit of the first byte, zeros
+   * behind the last (numpy.packbits; sentence-transformers' 'ubinary').
+   */
+  binary: Uint8Array
+}
+
+/**
+ * Vectors of texts or spans: one block of numbers and views of it, as {@link HiddenStates}.
+ */
+export interface Embeddings<P extends Precision = 'float32'> {
+  /** [vector][dim]: a vector for each text, or each of its spans, in order. With combine 'none': [layer][vector][dim]. */
+  readonly data: VectorData[P]
+  /** The numbers of a vector. */
+  readonly dim: number
+  /** How they are stored. */
+  readonly precision: P
+  /** The scale of each vector of `data`; for precision 'int8' only. */
+  readonly scales: Float32Array | undefined
+  /** The layers, in `data`'s order, with combine 'none'; else undefined. */
+  readonly layers: readonly number[] | undefined
+  /** How tokens were pooled, and who said so: the call's option, the model's files, or nobody, which means 'mean'. */
+  readonly pooling: { readonly pool: Pool; readonly source: 'option' | 'model' | 'default' }
+  /** Whether vectors were made unit length. */
+  readonly normalized: boolean
+  /** The inputs as the model saw them. With a prompt, offsets are into the text without it; the prompt's tokens have [0, 0]. */
+  readonly texts: readonly TokenizedText[]
+
+  /** The vector of a text, or of one of its spans; a view. For an input with spans, `span` must be given. */
+  get(text: number, span?: number): VectorData[P]
+  /** The vectors of one layer, with combine 'none': `layer(k).get(i)`. Negative layers count from the model's end. */
+  layer(layer: number): Embeddings<P>
+}
+
+/** Options of {@link Encoder.stream}. An option that does not exist is an error. */
+export interface StreamOptions {
+  /**
+   * About how many tokens a batch has. Larger ones keep more threads busy and hold more memory: results of up to four batches are held
+   * at a time. Default: 256 a thread, at least 2048; 16,384 on a GPU.
+   */
+  batchTokens?: number | undefined
+  /** How many inputs are read before the consumer has taken their results, at most. Default: half of `batchTokens`, at least 1024. */
+  window?: number | undefined
+  /** Called after each batch. What it throws ends the stream. */
+  progressCallback?: ((progress: StreamProgress) => void) | undefined
+  /** Aborts the stream: what is under way ends, the source's `return()` is called, and the iteration rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of a stream of hidden states: those of {@link Encoder.encode} too. */
+export interface EncodeStreamOptions extends StreamOptions, EncodeOptions {}
+
+/** Options of a stream of vectors. */
+export interface EmbedStreamOptions<P extends Precision = Precision> extends StreamOptions {
+  /** Gives vectors instead of hidden states, with these options of {@link Encoder.embed}; true for its defaults. */
+  embed: true | Omit<EmbedOptions<P>, 'signal'>
+}
+
+/** How far a stream is. */
+export interface StreamProgress {
+  /** Inputs read from the source. */
+  read: number
+  /** Inputs encoded. */
+  done: number
+  /** Their tokens. */
+  tokens: number
+  /** Seconds since the first input was asked for. */
+  seconds: number
+}
+
+/**
+ * One input's hidden states. Each array is a copy of its own when it is read: one that is kept keeps nothing else alive. The object
+ * itself keeps its whole batch; keep what you need of it.
+ */
+export interface StreamedStates<I extends EncoderInput = EncoderInput> {
+  /** The input's number in the source, counted from 0. */
+  readonly index: number
+  /** The input as the source gave it. */
+  readonly input: I
+  /** The input as the model saw it. */
+  readonly text: TokenizedText
+  /** The layers kept; as {@link HiddenStates.layers}. */
+  readonly layers: readonly number[]
+  /** The length of one token's hidden state. */
+  readonly hiddenSize: number
+  /** [hidden]: the model's pooler over the first token, if `pooler` was true; a copy. */
+  readonly poolerOutput: Float32Array | undefined
+
+  /** A copy of the tokens (with the option `words`: the words) in a layer, [token][hidden]. Negative layers count from the model's end. */
+  get(layer: number): Float32Array
+  /** A copy of one token in a layer, [hidden]. */
+  token(layer: number, token: number): Float32Array
+}
+
+/** One input's vector. It is a copy of its own: a vector that is kept keeps no others alive. */
+export interface StreamedVectors<I extends EmbedInput = EmbedInput, P extends Precision = 'float32'> {
+  /** The input's number in the source, counted from 0. */
+  readonly index: number
+  /** The input as the source gave it. */
+  readonly input: I
+  /** The input's vector. An input with spans has several, and with combine 'none' each layer has one: these are in `vectors`. */
+  readonly vector: VectorData[P]
+  /** All about this input's vectors: `vectors.get(0, span)`, `vectors.layer(k).get(0)`, `vectors.scales`, `vectors.texts[0]`. */
+  readonly vectors: Embeddings<P>
 }
 
 /** Options of {@link Encoder.tokenize} and {@link Encoder.countTokens}. */
@@ -219,7 +498,7 @@ export interface DecodeOptions {
  * A layer, text or token that is not there is ERR_INVALID_INPUT.
  */
 export interface HiddenStates {
-  /** Everything, [layer][token of all texts][hidden], float32. */
+  /** Everything, [layer][token of all texts][hidden], float32. With the option `words`, words take the place of tokens here. */
   readonly data: Float32Array
   /** The layers kept, in `data`'s order, numbered as Hugging Face does: 0 is the embedding output, k is block k's output. */
   readonly layers: readonly number[]
@@ -234,7 +513,7 @@ export interface HiddenStates {
   layer(layer: number): Float32Array
   /** A text's tokens in a layer, [token][hidden]. */
   get(layer: number, text: number): Float32Array
-  /** One token of a text in a layer, [hidden]. */
+  /** One token (with `words`: one word) of a text in a layer, [hidden]. */
   token(layer: number, text: number, token: number): Float32Array
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
@@ -244,7 +523,7 @@ export interface HiddenStates {
 export interface PaddedStates {
   /** [text][position][hidden]. */
   data: Float32Array
-  /** [texts, tokens of the longest text, hidden size]. */
+  /** [texts, tokens (or words) of the longest text, hidden size]. */
   shape: [texts: number, longest: number, hidden: number]
 }
 
@@ -278,8 +557,31 @@ export interface TokenizedText {
   readonly specialTokensMask: number[]
   /** Positions of the tokens that stand for something the vocabulary does not have. */
   readonly unknownTokens: number[]
+  /** The words, where they are the rows of the result (option `words` of encode); else undefined. */
+  readonly words: Word[] | undefined
+  /** How many tokens `overflow: 'truncate'` left out; they are in none of these columns. */
+  readonly truncated: number
+  /**
+   * The windows that `overflow: { sample }` drew, as ranges of the tokens that {@link Encoder.tokenize} gives for the text; the
+   * columns here have those and the special tokens only. Undefined where nothing was drawn.
+   */
+  readonly sampled: [start: number, end: number][] | undefined
   /** All of it as a plain object, which can be spread, cloned and sent. */
   toJSON(): Omit<TokenizedText, 'toJSON'>
+}
+
+/** A word of a text. */
+export interface Word {
+  /** The word itself: `text.slice(...offsets)`, or as given in `{ words }`. */
+  text: string
+  /** Start and end in UTF-16 code units of the text; for `{ words }` of the word itself. */
+  offsets: [start: number, end: number]
+  /** Its number in its text, as in `wordIds`: where tokens were left out, words are missing too. */
+  wordId: number
+  /** 0, or 1 for the second text of a pair. */
+  sequenceId: number
+  /** Its tokens, start and end in the text's columns. */
+  tokens: [start: number, end: number]
 }
 
 /** What went wrong, for programs. */
@@ -292,7 +594,7 @@ export type ErrorCode =
   | 'ERR_MODEL_UNSUPPORTED'
   /** An argument or an option. */
   | 'ERR_INVALID_INPUT'
-  /** An input has more tokens than the model takes. */
+  /** An input has more tokens than the model takes, and `overflow` does not say what to do with it. */
   | 'ERR_TOO_MANY_TOKENS'
   /** A device that is not there, or that cannot do what was asked. */
   | 'ERR_DEVICE_UNAVAILABLE'
@@ -310,10 +612,12 @@ export type ErrorCode =
 /** What every call rejects with; except for an aborted one, which rejects with `signal.reason`. */
 export declare class BertLayersError extends Error {
   /** A message says what was wrong and what to do. */
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; index?: number })
   readonly name: 'BertLayersError'
   /** Stable: programs may rely on it. */
   readonly code: ErrorCode
+  /** Of an error in {@link Encoder.stream}: the number of the input that caused it. */
+  readonly index?: number
   /** True for errors of another copy of this package in the process too, as when it is both imported and required. */
   static [Symbol.hasInstance](value: unknown): boolean
 }

@@ -1,5 +1,6 @@
 import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
 import { invalidInput } from './errors.ts'
+import { readOverflow } from './overflow.ts'
 import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
@@ -19,7 +20,7 @@ const MAX_THREADS = 1024
 const MAX_LAYER = 0x7fff_ffff
 
 /** Each key of an options type once: the compiler says when one is missing or too many. */
-function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
+export function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
   return Object.keys(keys)
 }
 
@@ -33,10 +34,11 @@ const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   signal: true,
 })
 const TOKENIZE_KEYS = keysOf<TokenizeOptions>({ addSpecialTokens: true, signal: true })
-const ENCODE_KEYS = keysOf<EncodeOptions>({
+export const ENCODE_KEYS = keysOf<EncodeOptions>({
   layers: true,
   addSpecialTokens: true,
   overflow: true,
+  words: true,
   pooler: true,
   signal: true,
 })
@@ -66,10 +68,11 @@ export function readTokenizeOptions(value: unknown) {
 
 export function readEncodeOptions(value: unknown) {
   const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
-  const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, signal } = options
-  if (overflow !== 'error') throw invalidInput(`option overflow must be 'error', not ${describe(overflow)}`)
+  const { layers = 'all', addSpecialTokens, overflow, words, pooler, signal } = options
   return {
     layers: checkLayers(layers),
+    overflow: readOverflow(overflow),
+    words: checkWords(words),
     addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
     pooler: checkBoolean(pooler, 'pooler', false),
     signal: checkSignal(signal),
@@ -79,6 +82,11 @@ export function readEncodeOptions(value: unknown) {
 export function readDecodeOptions(value: unknown) {
   const { skipSpecialTokens } = readOptions<DecodeOptions>(value, DECODE_KEYS)
   return { skipSpecialTokens: checkBoolean(skipSpecialTokens, 'skipSpecialTokens', false) }
+}
+
+function checkWords(value: unknown): string | undefined {
+  if (value === undefined || value === 'first' || value === 'last' || value === 'mean' || value === 'max') return value
+  throw invalidInput(`option words must be first, last, mean or max, not ${describe(value)}`)
 }
 
 /** The type's own name for a dtype or one of transformers.js' names. */
@@ -100,7 +108,7 @@ export function checkThreads(value: unknown): number | undefined {
 }
 
 /** Layers as Rust takes them: undefined for all. Whether the model has them is for Rust to say. */
-function checkLayers(value: unknown): number[] | undefined {
+export function checkLayers(value: unknown): number[] | undefined {
   if (value === 'all') return undefined
   const layers: unknown[] | undefined =
     typeof value === 'number' ? [value] : Array.isArray(value) ? [...value] : undefined
@@ -115,13 +123,13 @@ function checkLayers(value: unknown): number[] | undefined {
   return layers as number[]
 }
 
-function readOptions<T>(value: unknown, keys: readonly string[]): { [K in keyof T]?: unknown } {
+export function readOptions<T>(value: unknown, keys: readonly string[]): { [K in keyof T]?: unknown } {
   if (value === undefined) return {}
   if (!isObject(value)) throw invalidInput(`options must be an object, not ${describe(value)}`)
   return checkKeys(value, keys, 'option') as { [K in keyof T]?: unknown }
 }
 
-function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean {
+export function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean {
   if (value === undefined) return byDefault
   if (typeof value === 'boolean') return value
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
@@ -135,7 +143,7 @@ function optionalText(value: unknown, name: string): string | undefined {
 }
 
 /** By its methods, not its class: signals of other realms and of polyfills are as good. */
-function checkSignal(value: unknown): AbortSignal | undefined {
+export function checkSignal(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   if (isObject(value) && 'aborted' in value && 'addEventListener' in value && 'throwIfAborted' in value) {
     return value as AbortSignal

@@ -5,14 +5,22 @@ use std::sync::Arc;
 
 use bert_layers_kernels::{Crew, Team};
 
-use crate::batch::PackedBatch;
-use crate::config::ModelConfig;
+use crate::backend::Backend;
+use crate::call::Call;
+use crate::config::{ModelConfig, SentenceConfig};
 use crate::device::DeviceChoice;
-use crate::hidden_states::{HiddenStates, Output};
+use crate::fold::{Mix, Reduce};
+use crate::groups::Groups;
+use crate::hidden_states::{HiddenStates, Parts};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
+use crate::output::{Layout, Wanted, Written};
+use crate::overflow::Overflow;
+use crate::reduce::{Reduction, Rest};
+use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
+use crate::words::{WordPool, Words};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
 /// More threads than any machine has cores: beyond it a number is a mistake.
@@ -42,6 +50,10 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Whether to compute the pooler's output too.
     pub pooler: bool,
+    /// What happens to a text that is too long.
+    pub overflow: Overflow,
+    /// Makes rows words instead of tokens.
+    pub words: Option<WordPool>,
     /// What the tokens' offsets count.
     pub offsets: OffsetUnit,
     /// Ends the call early.
@@ -54,6 +66,8 @@ impl Default for EncodeOptions {
             layers: Layers::All,
             add_special_tokens: true,
             pooler: false,
+            overflow: Overflow::Error,
+            words: None,
             offsets: OffsetUnit::Byte,
             cancel: Cancel::new(),
         }
@@ -103,23 +117,70 @@ impl Encoder {
     /// [`Error::InvalidInput`], [`Error::TooManyTokens`] and [`Error::OutOfMemory`] before any work is done;
     /// [`Error::Cancelled`].
     pub fn encode(&self, inputs: &[Input], options: &EncodeOptions) -> Result<HiddenStates> {
+        self.prepare(inputs, options)?.complete(self)
+    }
+
+    /// Does all of [`encode`](Self::encode) that comes before computing, for a [`Queue`](crate::Queue) to compute it with other calls.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn prepare(&self, inputs: &[Input], options: &EncodeOptions) -> Result<Call<HiddenStates>> {
         options.cancel.check()?;
         let config = &self.model.config;
-        let layers = options.layers.resolve(config.num_layers())?;
+        let (num_layers, hidden_size) = (config.num_layers(), config.hidden_size());
+        let layers = options.layers.resolve(num_layers)?;
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
         let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
-        for text in 0..tokens.texts() {
-            let (tokens, limit) = (tokens.rows(text).len(), config.max_tokens());
-            if tokens > limit {
-                return Err(Error::TooManyTokens { text, tokens, limit });
+        let sequences = Sequences::new(tokens, self.limit(), &options.overflow)?;
+        let words = match options.words {
+            Some(pool) => {
+                let words = Words::of(&sequences.tokens, inputs, |text| sequences.is_whole(text))?;
+                Some((pool, words))
             }
-        }
-        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
-        let batch = PackedBatch::new(&tokens);
-        self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
-        Ok(out.finish(tokens))
+            None => None,
+        };
+        let pooler = if options.pooler { Some(sequences.pooler_plan()?) } else { None };
+        let (mix, layout) = (Mix::Each(layers.clone()), Layout::LayerFirst);
+        let (wanted, rest) = match &words {
+            // The rows are the encoder's own: they are written in place.
+            None if sequences.as_they_are() => (Wanted { mix: Some(mix), plan: None, layout, pooler }, Rest::Nothing),
+            None => {
+                let groups = Groups::tokens(&sequences.tokens.starts);
+                Reduction { mix, layout, groups, reduce: Reduce::Sum }.wanted(&sequences, pooler)
+            }
+            Some((pool, words)) => {
+                let reduce = if *pool == WordPool::Max { Reduce::Max } else { Reduce::Sum };
+                Reduction { mix, layout, groups: words.groups(*pool), reduce }.wanted(&sequences, pooler)
+            }
+        };
+        let words = words.map(|(_, words)| words);
+        Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
+            let Written { states: data, pooler: pooler_output } =
+                rest.apply(&tokens, written, num_layers, hidden_size)?;
+            Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, hidden_size))
+        })
+    }
+
+    /// The most tokens that the model takes.
+    pub(crate) fn limit(&self) -> Limit {
+        Limit { tokens: self.model.config.max_tokens(), whose: "this model takes" }
+    }
+
+    /// What computes.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.model.backend
+    }
+
+    /// The threads.
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    /// How many tokens a batch needs to keep the device busy.
+    pub fn batch_tokens(&self) -> usize {
+        self.backend().batch_tokens(self.threads())
     }
 
     /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.
@@ -157,6 +218,11 @@ impl Encoder {
         };
         check("id", &tokens.ids, config.vocab_size())?;
         check("type id", &tokens.type_ids, config.type_vocab_size())
+    }
+
+    /// What the model's sentence-transformers files say.
+    pub fn sentence_config(&self) -> &SentenceConfig {
+        &self.model.sentence
     }
 
     /// The architecture.

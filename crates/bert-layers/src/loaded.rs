@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use crate::backend::{self, Backend};
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
 use crate::{Cancel, Dtype, Result, result_buffer, samples};
@@ -23,6 +23,7 @@ pub(crate) struct Loaded {
     pub fingerprint: String,
     pub weight_bytes: u64,
     pub tokenizer: Option<Arc<Tokenizer>>,
+    pub sentence: SentenceConfig,
     pub backend: Box<dyn Backend>,
     /// Dropped last, as fields are in their order.
     _trim: Trim,
@@ -45,6 +46,12 @@ impl Loaded {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
         let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
+        let mut sentence = SentenceConfig::read(folder)?;
+        if sentence.lower_case && tokenizer.as_ref().is_some_and(|tokenizer| !tokenizer.lower_cases()) {
+            let what = "do_lower_case in sentence_bert_config.json, which its tokenizer does not do";
+            sentence.pooling = Some(Pooling::Unknown(what.into()));
+        }
+        hasher.update(format!("{sentence:?}").as_bytes());
         let samples = samples::tokens(tokenizer.as_ref(), &config)?;
         let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, cancel)?;
         hasher.update(summary.hash.as_bytes());
@@ -57,6 +64,7 @@ impl Loaded {
             fingerprint: hasher.finalize().to_hex().to_string(),
             weight_bytes: summary.values * dtype.size(),
             tokenizer: tokenizer.map(Arc::new),
+            sentence,
             backend,
             _trim: trim,
         })
@@ -116,10 +124,12 @@ impl Key {
                 // What a model is made of: a result that somebody saves beside it makes no new model.
                 name.ends_with(".json") || name.ends_with("vocab.txt") || name.starts_with("model")
             })
-            .filter_map(|entry| {
+            .map(|entry| entry.path())
+            .chain(SENTENCE_FILES.iter().filter(|file| file.contains('/')).map(|file| folder.join(file)))
+            .filter_map(|path| {
                 // Not the entry's own: in the cache the files are links.
-                let metadata = std::fs::metadata(entry.path()).ok()?;
-                metadata.is_file().then(|| (entry.path(), metadata.len(), metadata.modified().ok()))
+                let metadata = std::fs::metadata(&path).ok()?;
+                metadata.is_file().then(|| (path, metadata.len(), metadata.modified().ok()))
             })
             .collect();
         files.sort();

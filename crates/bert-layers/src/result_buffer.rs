@@ -18,6 +18,7 @@ const MOST_FLOATS: usize = (1 << 30) / size_of::<f32>();
 static KEPT: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 /// Floats at a fixed place in memory, as many as asked for, that start on a cache line.
+#[derive(Default)]
 pub struct ResultBuffer {
     memory: Vec<f32>,
     /// The first of them.
@@ -38,6 +39,19 @@ impl ResultBuffer {
             None => try_zeroed(room)?,
         };
         Ok(Self { start: to_line(&memory), memory, len })
+    }
+
+    /// `len` zeros in fresh memory.
+    ///
+    /// # Errors
+    /// As [`allocate`](Self::allocate).
+    pub(crate) fn zeroed(len: usize) -> Result<Self, AllocError> {
+        Ok(Self { memory: try_zeroed(len)?, start: 0, len })
+    }
+
+    /// As a vector: the memory itself if it has no other floats, or else a copy.
+    pub fn into_vec(mut self) -> Vec<f32> {
+        if self.len == self.memory.len() { std::mem::take(&mut self.memory) } else { self.to_vec() }
     }
 }
 

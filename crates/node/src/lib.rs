@@ -4,9 +4,13 @@
 #![cfg_attr(test, allow(dead_code))] // napi leaves the registration out of test builds
 
 mod buffer;
+mod calls;
 mod cancel;
+mod embed;
 mod encoder;
 mod error;
 mod input;
+mod overflow;
 mod queue;
 mod tokens;
+mod words;

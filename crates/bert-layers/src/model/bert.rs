@@ -6,8 +6,8 @@ use super::Model;
 use crate::Result;
 use crate::batch::Chunk;
 use crate::config::{BertConfig, HiddenAct, xielu};
-use crate::hidden_states::Sink;
 use crate::ops::{Attention, For, Ops};
+use crate::sink::Sink;
 use crate::weights::Weights;
 
 /// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
@@ -48,15 +48,18 @@ impl<O: Ops> Model<O> for BertModel<O> {
         let layers = &self.layer[..sink.deepest()];
         // What reads a layer's output first: the next block's query, key and value, if there is a next block to be computed.
         let reader = |block: usize| layers.get(block).map(|layer| &layer.query_key_value);
-        let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.take(0))?;
+        let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.lend(0))?;
+        give(ops, 0, &hidden, &mut sink)?;
         for (i, layer) in layers.iter().enumerate() {
-            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.take(i + 1))?;
+            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.lend(i + 1))?;
+            give(ops, i + 1, &hidden, &mut sink)?;
         }
-        if let (Some(pooler), Some(out)) = (&self.pooler, sink.take_pooler()) {
+        let pooled = sink.pooled();
+        if let (Some(pooler), false) = (&self.pooler, pooled.is_empty()) {
             // tanh(W · h_L[0] + b): the first token of each text.
-            let first: Vec<usize> = chunk.texts.iter().map(|rows| rows.start).collect();
-            let pooled = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh, For::Anybody)?;
-            ops.store(&pooled, out)?;
+            let first: Vec<usize> = pooled.into_iter().map(|text| chunk.texts[text].start).collect();
+            let output = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh, For::Anybody)?;
+            sink.put_pooler(&ops.read(&output)?)?;
         }
         Ok(())
     }
@@ -64,6 +67,11 @@ impl<O: Ops> Model<O> for BertModel<O> {
     fn has_pooler(&self) -> bool {
         self.pooler.is_some()
     }
+}
+
+/// Gives a layer's rows to the sink, if it wants them and did not lend its own.
+fn give<O: Ops>(ops: &O, layer: usize, hidden: &O::Rows<'_>, sink: &mut Sink<'_>) -> Result<()> {
+    if sink.wants(layer) { sink.put(layer, &ops.read(hidden)?) } else { Ok(()) }
 }
 
 /// LayerNorm(word + token type + position).

@@ -1,6 +1,8 @@
 //! [`Ops`] with candle tensors, on any device that candle knows: CUDA, Metal, and on the CPU the readable reference
 //! that the fast one is tested against.
 
+use std::borrow::Cow;
+
 use bert_layers_kernels::{Activation, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
@@ -47,7 +49,7 @@ impl Candle {
     /// Copies rows out to where the caller keeps them.
     fn keep(&self, x: &Tensor, keep: Option<&mut [f32]>) -> Result<()> {
         if let Some(out) = keep {
-            out.copy_from_slice(&x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+            out.copy_from_slice(&self.read(x)?);
         }
         Ok(())
     }
@@ -179,7 +181,7 @@ impl Ops for Candle {
         Ok(x.index_select(&Tensor::new(rows.as_slice(), &self.device)?, 0)?)
     }
 
-    fn store(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
-        self.keep(x, Some(out))
+    fn read<'a>(&self, x: &'a Tensor) -> Result<Cow<'a, [f32]>> {
+        Ok(Cow::Owned(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
     }
 }

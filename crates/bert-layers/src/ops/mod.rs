@@ -4,6 +4,7 @@
 mod candle;
 mod cpu;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bert_layers_kernels::Activation;
@@ -113,6 +114,7 @@ pub trait Ops: Send + Sync {
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
-    /// Copies activations out as f32.
-    fn store(&self, x: &Self::Rows<'_>, out: &mut [f32]) -> Result<()>;
+    /// Activations as f32: of [`embed_norm`](Self::embed_norm), of [`linear_add_norm`](Self::linear_add_norm), or made
+    /// [for anybody](For::Anybody).
+    fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
 }
