@@ -79,7 +79,7 @@ pub use attention::Heads;
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use crew::Crew;
-pub use embed::Lookup;
+pub use embed::{Lookup, Table};
 pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{AllocError, LINE, release_freed, spare, to_line, try_zeroed};

@@ -12,7 +12,9 @@ mod rows;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bert_layers_kernels::{Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Team};
+use bert_layers_kernels::{
+    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
+};
 
 pub use self::linear::Linear;
 use self::linear::Matrix;
@@ -36,7 +38,20 @@ pub struct Cpu {
 }
 
 /// A table of vectors.
-pub struct Embedding(Vec<f32>);
+pub enum Embedding {
+    F32(Vec<f32>),
+    /// Where matrix products are in a lower precision too.
+    Bf16(Vec<Bf16>),
+}
+
+impl Embedding {
+    fn table(&self) -> Table<'_> {
+        match self {
+            Embedding::F32(table) => Table::F32(table),
+            Embedding::Bf16(table) => Table::Bf16(table),
+        }
+    }
+}
 
 /// A layer norm's parameters.
 pub struct LayerNorm {
@@ -151,7 +166,12 @@ impl Ops for Cpu {
     type Rows<'r> = Rows<'r>;
 
     fn load_embedding(&self, table: Tensor) -> Result<Embedding> {
-        Ok(Embedding(table.data))
+        if self.dtype == Dtype::Float32 {
+            return Ok(Embedding::F32(table.data));
+        }
+        let mut rounded = vec![Bf16::default(); table.data.len()];
+        self.kernels.convert(&Solo, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
+        Ok(Embedding::Bf16(rounded))
     }
 
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
@@ -183,7 +203,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let width = norm.weight.len();
-        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: &table.0, rows }).collect();
+        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
         let count = lookups.first().map_or(0, |(_, rows)| rows.len());
         let mut out = self.scratch.rows(count, width, keep)?;
         self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
