@@ -6,6 +6,7 @@
 mod cancel;
 mod encoder;
 mod error;
+mod file_lock;
 mod input;
 mod queue;
 mod tokens;
