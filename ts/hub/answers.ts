@@ -8,6 +8,10 @@ export function isSuccess(status: number): boolean {
   return status >= 200 && status < 300
 }
 
+export function isHtml(headers: Headers): boolean {
+  return /\bhtml\b/.test(String(headers['content-type']))
+}
+
 /** What a status that is no success means; the answer's body is read away. */
 export async function statusProblem(
   { statusCode: status, headers, body }: Dispatcher.ResponseData,
@@ -68,7 +72,8 @@ export function networkProblem(error: unknown, what: string, url: URL, signal: A
   }
   if (code === 'UND_ERR_CONNECT_TIMEOUT')
     return problem('no connection in time; is there a network, or a proxy to set?')
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return problem('it stopped answering')
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return problem('no answer in time')
+  if (code === 'UND_ERR_BODY_TIMEOUT') return problem('nothing came any more')
   if (/^(CERT_|ERR_TLS_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)) {
     return new Problem(
       'broken',

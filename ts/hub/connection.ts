@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
-import { isSuccess, networkProblem, statusProblem } from './answers.ts'
+import { isHtml, isSuccess, networkProblem, statusProblem } from './answers.ts'
 import { Problem } from './problem.ts'
 import { proxyFor } from './proxy.ts'
 import type { HubSettings } from './settings.ts'
@@ -71,7 +71,7 @@ export class Connection {
     try {
       return { value: JSON.parse(text), headers }
     } catch (cause) {
-      const found = looksLikeHtml(text, headers) ? 'a web page (HTML)' : 'something else'
+      const found = isHtml(headers) || /^\s*<(!doctype|html)/i.test(text) ? 'a web page (HTML)' : 'something else'
       throw new Problem(
         'broken',
         `${what}: ${new URL(address).host} answered with ${found} instead of JSON: a proxy or a login page may be in between, ` +
@@ -97,7 +97,10 @@ export class Connection {
     try {
       const dispatcher = this.#dispatcher(url)
       const options = { dispatcher, signal: this.signal, headers: sent, headersTimeout: timeout, bodyTimeout: timeout }
-      return await request(url, options)
+      const answer = await request(url, options)
+      // Who reads the body learns of an error there; one that comes when nobody reads any more must not end the process.
+      answer.body.on('error', () => {})
+      return answer
     } catch (error) {
       throw networkProblem(error, `${url.host} could not be reached`, url, this.signal)
     }
@@ -126,8 +129,4 @@ function redirected(from: URL, location: string, what: string): URL {
     throw new Problem('broken', `${what}: ${from.host} redirects to ${to.host} without encryption (http): refused`)
   }
   return to
-}
-
-export function looksLikeHtml(start: string, headers: Answer['headers']): boolean {
-  return /^\s*<(!doctype|html)/i.test(start) || /\bhtml\b/.test(String(headers['content-type']))
 }

@@ -1,9 +1,9 @@
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { networkProblem } from './answers.ts'
+import { isHtml, networkProblem } from './answers.ts'
 import { Backoff } from './backoff.ts'
 import type { CachedModel } from './cache.ts'
-import { type Answer, type Connection, looksLikeHtml } from './connection.ts'
+import type { Answer, Connection } from './connection.ts'
 import type { HubFile } from './listing.ts'
 import { withLock } from './lock.ts'
 import { PartialFile } from './partial.ts'
@@ -12,61 +12,53 @@ import type { FileProgress } from './progress.ts'
 
 /** Tries without a byte in between; a byte that arrives makes them whole again. */
 const TRIES = 6
-/** Whole files with a wrong hash that are tried again. */
+/** Whole files with a wrong hash that are tried again. What a former process left may be what is wrong with the first. */
 const WRONG_FILES = 2
 
+/** A file of a commit, and where it comes from. */
+export interface Source {
+  hub: Connection
+  model: string
+  commit: string
+  file: HubFile
+}
+
 /** Sees that the cache has the file's blob; downloads what is missing of it, unless another process does. */
-export async function downloadBlob(
-  hub: Connection,
-  cache: CachedModel,
-  model: string,
-  commit: string,
-  file: HubFile,
-  progress: FileProgress,
-): Promise<void> {
+export async function downloadBlob(source: Source, cache: CachedModel, progress: FileProgress): Promise<void> {
+  const { hub, file } = source
   if (cache.hasBlob(file.hash, file.size)) return
   progress.initiate()
   await withLock(cache.lock(file.hash), hub.signal, async alone => {
-    const blob = cache.blob(file.hash)
-    if (!cache.hasBlob(file.hash, file.size)) {
-      const own = alone ? '' : `.${process.pid}-${Math.random().toString(36).slice(2, 10)}`
-      const partial = await PartialFile.open(`${blob}${own}.incomplete`, file)
-      try {
-        await checkSpace(blob, file.size - partial.size)
-        await fill(partial, hub, model, commit, file, progress)
-        await partial.finish(blob)
-      } finally {
-        await partial.close()
-        if (!alone) await partial.remove()
-      }
-    }
-    progress.done()
+    if (!cache.hasBlob(file.hash, file.size)) await download(source, cache.blob(file.hash), alone, progress)
   })
+  progress.done()
+}
+
+/** Where the process may not be alone, the partial file is its own, and does not outlive it. */
+async function download(source: Source, blob: string, alone: boolean, progress: FileProgress): Promise<void> {
+  const { file } = source
+  const own = alone ? '' : `.${process.pid}-${Math.random().toString(36).slice(2, 10)}`
+  const partial = await PartialFile.open(`${blob}${own}.incomplete`, file)
+  try {
+    await checkSpace(blob, file.size - partial.size)
+    await fill(partial, source, progress)
+    await partial.finish(blob)
+  } finally {
+    await partial.close()
+    if (!alone) await partial.remove()
+  }
 }
 
 /** Downloads until the file is whole and right. */
-async function fill(
-  partial: PartialFile,
-  hub: Connection,
-  model: string,
-  commit: string,
-  file: HubFile,
-  progress: FileProgress,
-): Promise<void> {
-  const what = `${file.path} of ${model}`
-  const path = file.path.split('/').map(encodeURIComponent).join('/')
-  const address = `${hub.settings.endpoint}/${model}/resolve/${commit}/${path}`
-  const backoff = new Backoff(TRIES, hub.signal)
-  let wrongFiles = 0
-  let start = ''
-  for (;;) {
+async function fill(partial: PartialFile, source: Source, progress: FileProgress): Promise<void> {
+  const backoff = new Backoff(TRIES, source.hub.signal)
+  for (let wrongFiles = 0; ; ) {
     const before = partial.size
     try {
-      if (!partial.isFull) start = await receive(partial, hub, address, what, file, progress)
+      if (!partial.isFull) await receive(partial, source, progress)
       if (partial.isRight()) return
-      // What a former process left may be what is wrong: that must not end it.
       await partial.restart()
-      if (++wrongFiles > WRONG_FILES) throw wrongContent(what, start, file)
+      if (++wrongFiles > WRONG_FILES) throw wrongFile(source)
     } catch (error) {
       if (partial.size > before) backoff.progressed()
       await backoff.next(error)
@@ -74,50 +66,55 @@ async function fill(
   }
 }
 
-/** One answer, written to its end or to where it breaks off. Gives the first bytes, for a message. */
-async function receive(
-  partial: PartialFile,
-  hub: Connection,
-  address: string,
-  what: string,
-  file: HubFile,
-  progress: FileProgress,
-): Promise<string> {
+/** One answer, written to its end or to where it breaks off. */
+async function receive(partial: PartialFile, source: Source, progress: FileProgress): Promise<void> {
+  const { hub, model, commit, file } = source
+  const url = new URL(
+    `${hub.settings.endpoint}/${model}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
+  )
   const headers: Record<string, string> = partial.size > 0 ? { range: `bytes=${partial.size}-` } : {}
-  const answer = await hub.get(address, what, headers, hub.settings.downloadTimeout)
-  checkStated(answer, what, file)
-  if (answer.status === 416 || !continues(answer, partial.size, file)) {
-    // The whole file comes, or the hub does not know such a range: what is there is of no use.
-    await partial.restart()
-    if (answer.status !== 200) {
-      answer.body.destroy()
-      throw new Problem('network', `${what}: ${new URL(address).host} did not give the part that was asked for`)
-    }
-  }
-  progress.download(partial.size)
-  let start = ''
+  const answer = await hub.get(url.href, nameOf(source), headers, hub.settings.downloadTimeout)
+  const broken = () => `${nameOf(source)} broke off after ${partial.size} of ${file.size} bytes`
   try {
+    checkHeaders(answer, source)
+    if (!continues(answer, partial.size, file)) {
+      await partial.restart()
+      // With 200 the whole file comes, whatever was asked for.
+      if (answer.status !== 200) throw new Problem('network', `${broken()}: ${url.host} does not give the rest of it`)
+    }
+    progress.download(partial.size)
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      if (start === '') start = chunk.toString('latin1', 0, 200)
       if (partial.size + chunk.length > file.size) {
         await partial.restart()
-        throw wrongContent(what, start, file)
+        throw wrongFile(source)
       }
       await partial.append(chunk)
       progress.progress(partial.size)
     }
   } catch (error) {
-    throw networkProblem(
-      error,
-      `${what} broke off after ${partial.size} of ${file.size} bytes`,
-      new URL(address),
-      hub.signal,
+    throw networkProblem(error, broken(), url, hub.signal)
+  } finally {
+    answer.body.destroy()
+  }
+  if (!partial.isFull) throw new Problem('network', broken())
+}
+
+/** What an answer says of itself must be what the hub stated in its list: before anything of it is written. */
+function checkHeaders({ status, headers, hubHeaders }: Answer, source: Source): void {
+  const { file } = source
+  const etag = hubHeaders['x-linked-etag']
+  const size = hubHeaders['x-linked-size']
+  const hash = typeof etag === 'string' ? etag.replace(/^W\//, '').replaceAll('"', '') : undefined
+  if ((hash !== undefined && hash !== file.hash) || (size !== undefined && Number(size) !== file.size)) {
+    const what = nameOf(source)
+    throw new Problem(
+      'broken',
+      `${what}: the hub states one size and hash in its list of files and another with the file`,
     )
   }
-  if (!partial.isFull) {
-    throw new Problem('network', `${what} broke off after ${partial.size} of ${file.size} bytes`)
-  }
-  return looksLikeHtml(start, answer.headers) ? '<html' : start
+  if (isHtml(headers)) throw wrongFile(source, 'a web page (HTML): a proxy or a login page may be in between')
+  const length = headers['content-length']
+  if (status === 200 && length !== undefined && Number(length) !== file.size) throw wrongFile(source)
 }
 
 /** Whether an answer begins where the partial file ends. */
@@ -127,25 +124,20 @@ function continues({ status, headers }: Answer, offset: number, file: HubFile): 
   return status === 206 && Number(range?.[1]) === offset && (range?.[2] === '*' || Number(range?.[2]) === file.size)
 }
 
-/** What the hub states with the file must be what it stated in its list. */
-function checkStated({ hubHeaders }: Answer, what: string, file: HubFile): void {
-  const etag = hubHeaders['x-linked-etag']
-  const size = hubHeaders['x-linked-size']
-  const hash = typeof etag === 'string' ? etag.replace(/^W\//, '').replaceAll('"', '') : undefined
-  const isSame = (hash === undefined || hash === file.hash) && (size === undefined || Number(size) === file.size)
-  if (isSame) return
-  throw new Problem(
+function wrongFile(
+  source: Source,
+  found = 'something else: the transfer is damaged, or the file is not what the hub says',
+): Problem {
+  const { size, hash } = source.file
+  const stated = `${size} bytes with the hash ${hash}`
+  return new Problem(
     'broken',
-    `${what}: the hub states one size and hash in its list of files and another with the file`,
+    `${nameOf(source)} should be ${stated}, and what arrives is ${found}. Nothing of it was kept`,
   )
 }
 
-function wrongContent(what: string, start: string, file: HubFile): Problem {
-  const found = /^\s*<(!doctype|html)/i.test(start)
-    ? 'a web page (HTML): a proxy or a login page may be in between'
-    : 'something else: the transfer is damaged, or the file is not what the hub says'
-  const stated = `${file.size} bytes with the hash ${file.hash}`
-  return new Problem('broken', `${what} should be ${stated}, and what arrives is ${found}. Nothing of it was kept`)
+function nameOf({ file, model }: Source): string {
+  return `${file.path} of ${model}`
 }
 
 /** Says at once what would fail after an hour. */

@@ -122,10 +122,10 @@ class Snapshot {
     const { config } = choice
     if (config === undefined)
       throw new Problem('missing', `the repository has no config.json: it holds no model that this package loads`)
-    const weights = cached.weights.length > 0 ? [] : choice.weights
-    if (cached.weights.length === 0 && weights.length === 0) throw noWeights(files.keys())
+    const weights = cached.weights.length > 0 ? cached.weights : choice.weights
+    if (weights.length === 0) throw noWeights(files.keys())
     const isMissing = ({ path, size }: HubFile) => !isFile(join(this.#cache.snapshot(commit), path), size)
-    const missing = [...choice.others, ...weights, config].map(path => files.get(path)!).filter(isMissing)
+    const missing = [...choice.others, ...weights, config].flatMap(path => files.get(path) ?? []).filter(isMissing)
     await this.#all(missing, fetchFile)
     // Only now, and the configuration last: a snapshot that has one has all.
     for (const { path, hash } of missing) {
@@ -137,7 +137,7 @@ class Snapshot {
   async #fetch(commit: string, file: HubFile): Promise<void> {
     await onDisk(this.#cache.folder, () => this.#cache.prepare())
     const progress = new FileProgress(this.#tell, this.#model, file.path, file.size)
-    await downloadBlob(this.#hub, this.#cache, this.#model, commit, file, progress)
+    await downloadBlob({ hub: this.#hub, model: this.#model, commit, file }, this.#cache, progress)
   }
 
   /** A few at a time. The first failure stops the others, and is thrown when they have stopped. */
