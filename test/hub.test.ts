@@ -14,7 +14,8 @@ import { Encoder } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
-import { filesOf, gitHash, LoopbackHub, sha256 } from './support/hub.ts'
+import { LoopbackHub } from './support/hub.ts'
+import { filesOf, gitHash, sha256 } from './support/hub-files.ts'
 import {
   bytesInCache,
   expectSoundCache,

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { expect } from 'vitest'
-import { type Files, filesOf, gitHash, sha256 } from './hub.ts'
+import { type Files, filesOf, gitHash, sha256 } from './hub-files.ts'
 import { goldenFolder, ROOT, temporaryFolder } from './paths.ts'
 import { writeTokenizer } from './tiny-model.ts'
 

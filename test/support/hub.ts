@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished, vi } from 'vitest'
+import { describeFile, type Files, gitHash, isLarge, sha256 } from './hub-files.ts'
 import { temporaryFolder } from './paths.ts'
-
-export type Files = Record<string, Uint8Array | string>
 
 /** What goes wrong with one answer. */
 export interface Fault {
@@ -28,6 +25,8 @@ export interface Fault {
   onHang?: () => void
   /** Milliseconds before the answer begins. */
   delay?: number
+  /** The answer begins after this. */
+  after?: Promise<unknown>
   /** The range that was asked for is not looked at. */
   ignoreRange?: boolean
 }
@@ -52,6 +51,7 @@ interface Repository {
 }
 
 const PAGE = 4
+const PIECE = 16_384
 
 /** What the environment of whoever runs the tests could say about the hub. */
 const INHERITED = [
@@ -103,7 +103,7 @@ export class LoopbackHub {
       HF_HUB_OFFLINE: '',
       HF_HUB_DOWNLOAD_TIMEOUT: '600',
       HF_HUB_ETAG_TIMEOUT: '600',
-      ...Object.fromEntries(INHERITED.map(name => [name, ''])),
+      ...Object.fromEntries(INHERITED.map(name => [name, undefined])),
       NO_PROXY: '127.0.0.1',
     }
     for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value)
@@ -191,30 +191,19 @@ export class LoopbackHub {
         : refuse(response, 404, 'RepoNotFound', 'Repository not found')
     }
     const revision = (api ? api[3] : (resolve ?? cached)?.[2]) ?? 'main'
-    const commit = repository.refs[revision] ?? revision
+    const commit = repository.refs[revision === 'HEAD' ? 'main' : revision] ?? revision
     const files = repository.commits[commit]
     if (files === undefined) return refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`)
-    if (api?.[2] === 'tree') return this.#sendTree(response, url, files)
+    const send = (value: unknown) => this.#sendJson(request, response, value, fault)
+    if (api?.[2] === 'tree') return send(treePage(response, url, files))
     if (api?.[2] === 'paths-info') {
       const { paths } = JSON.parse(message.toString()) as { paths: string[] }
       const lastCommit = { id: commit, title: '', date: '2024-01-01T00:00:00.000Z' }
-      return sendJson(
-        response,
-        paths.map(path => ({ ...describeFile(path, files.get(path)!), lastCommit })),
-      )
+      return send(paths.map(path => ({ ...describeFile(path, files.get(path)!), lastCommit })))
     }
     if (api) {
       const siblings = [...files.keys()].map(rfilename => ({ rfilename }))
-      return sendJson(response, {
-        _id: '0',
-        id: name,
-        modelId: name,
-        sha: commit,
-        private: false,
-        gated: false,
-        tags: [],
-        siblings,
-      })
+      return send({ id: name, modelId: name, sha: commit, private: false, gated: false, tags: [], siblings })
     }
     const file = (resolve ?? cached)![3]!
     const contents = files.get(file)
@@ -245,28 +234,12 @@ export class LoopbackHub {
   /** Answers that are not what was asked for at all; whether it was one. */
   async #answerFault(request: Request, response: ServerResponse, fault: Fault | undefined): Promise<boolean> {
     if (fault?.delay !== undefined) await sleep(fault.delay)
+    await fault?.after
     if (fault?.status === undefined && fault?.body === undefined) return false
     const body = Buffer.from(fault.body ?? '')
     response.writeHead(fault.status ?? 200, { 'content-length': body.length, ...fault.headers })
     response.end(request.method === 'HEAD' ? undefined : body)
     return true
-  }
-
-  #sendTree(response: ServerResponse, url: URL, files: Map<string, Buffer>): void {
-    const folders = new Set(
-      [...files.keys()].flatMap(path => (path.includes('/') ? [path.slice(0, path.lastIndexOf('/'))] : [])),
-    )
-    const entries = [
-      ...[...folders].map(path => ({ type: 'directory', oid: '0'.repeat(40), size: 0, path })),
-      ...[...files].map(([path, bytes]) => describeFile(path, bytes)),
-    ]
-    const start = Number(url.searchParams.get('cursor') ?? 0)
-    const next = start + PAGE
-    if (next < entries.length) {
-      url.searchParams.set('cursor', String(next))
-      response.setHeader('link', `<${url.href}>; rel="next"`)
-    }
-    sendJson(response, entries.slice(start, next))
   }
 
   async #sendFile(
@@ -282,22 +255,30 @@ export class LoopbackHub {
       return void response.writeHead(416, { 'content-range': `bytes */${contents.length}` }).end()
     }
     const to = range?.[2] ? Math.min(Number(range[2]) + 1, contents.length) : contents.length
-    let body = Buffer.from(contents.subarray(from, to))
+    const body = Buffer.from(contents.subarray(from, to))
     if (fault?.damageAt !== undefined && body.length > 0) body[fault.damageAt % body.length]! ^= 0xff
-    if (fault?.shortenTo !== undefined) body = body.subarray(0, fault.shortenTo)
     if (range) response.setHeader('content-range', `bytes ${from}-${to - 1}/${contents.length}`)
-    response.writeHead(range ? 206 : 200, {
-      'accept-ranges': 'bytes',
-      'content-length': body.length,
-      'content-type': 'application/octet-stream',
-      ...headers,
-    })
-    if (request.method === 'HEAD') return void response.end()
+    response.statusCode = range ? 206 : 200
+    response.setHeader('accept-ranges', 'bytes').setHeader('content-type', 'application/octet-stream')
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
+    return this.#send(request, response, body, fault)
+  }
+
+  #sendJson(request: Request, response: ServerResponse, value: unknown, fault: Fault | undefined): Promise<void> {
+    response.setHeader('content-type', 'application/json; charset=utf-8')
+    return this.#send(request, response, Buffer.from(JSON.stringify(value)), fault)
+  }
+
+  /** Sends a body, as far as the fault lets it. */
+  async #send(request: Request, response: ServerResponse, whole: Buffer, fault: Fault | undefined): Promise<void> {
+    const body = fault?.shortenTo === undefined ? whole : whole.subarray(0, fault.shortenTo)
+    response.setHeader('content-length', body.length)
     response.flushHeaders()
+    if (request.method === 'HEAD') return void response.end()
     const end = Math.min(fault?.cutAfter ?? body.length, fault?.hangAfter ?? body.length, body.length)
     // In pieces, so that a break finds some of it on its way.
-    for (let at = 0; at < end; at += 16_384) {
-      const piece = body.subarray(at, Math.min(at + 16_384, end))
+    for (let at = 0; at < end; at += PIECE) {
+      const piece = body.subarray(at, Math.min(at + PIECE, end))
       if (response.destroyed) return
       await new Promise<void>(resolve => response.write(piece, () => resolve()))
       request.sent += piece.length
@@ -308,37 +289,20 @@ export class LoopbackHub {
   }
 }
 
-/** The files of a folder, those in its folders too; with `links` also those that are links. */
-export function filesOf(folder: string, links = false): Files {
-  const files: Files = {}
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() && !(links && entry.isSymbolicLink())) continue
-    const path = join(entry.parentPath ?? entry.path, entry.name)
-    files[path.slice(folder.length + 1).replaceAll('\\', '/')] = readFileSync(path)
+/** A page of the list of files; the header says where the next one is. */
+function treePage(response: ServerResponse, url: URL, files: Map<string, Buffer>): unknown[] {
+  const parents = [...files.keys()].filter(path => path.includes('/')).map(path => path.slice(0, path.lastIndexOf('/')))
+  const entries = [
+    ...[...new Set(parents)].map(path => ({ type: 'directory', oid: '0'.repeat(40), size: 0, path })),
+    ...[...files].map(([path, bytes]) => describeFile(path, bytes)),
+  ]
+  const start = Number(url.searchParams.get('cursor') ?? 0)
+  const next = start + PAGE
+  if (next < entries.length) {
+    url.searchParams.set('cursor', String(next))
+    response.setHeader('link', `<${url.href}>; rel="next"`)
   }
-  return files
-}
-
-function describeFile(path: string, bytes: Buffer) {
-  const lfs = { oid: sha256(bytes), size: bytes.length, pointerSize: 134 }
-  return { type: 'file', oid: gitHash(bytes), size: bytes.length, ...(isLarge(path) ? { lfs } : {}), path }
-}
-
-/** Which files git LFS keeps. */
-function isLarge(path: string): boolean {
-  return /\.(safetensors|bin|msgpack|h5|onnx|model)$/.test(path)
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
-export function gitHash(bytes: Uint8Array): string {
-  return createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
-}
-
-function sendJson(response: ServerResponse, value: unknown): void {
-  response.setHeader('content-type', 'application/json; charset=utf-8').end(JSON.stringify(value))
+  return entries.slice(start, next)
 }
 
 function refuse(response: ServerResponse, status: number, code: string | undefined, message: string): void {
