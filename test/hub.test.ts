@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { Encoder } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
+import { hubPlan } from '../ts/hub/snapshot.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { LoopbackHub } from './support/hub.ts'
 import { filesOf, gitHash, sha256 } from './support/hub-files.ts'
@@ -89,6 +90,10 @@ describe('what is downloaded', () => {
     [['pytorch_model.bin', 'flax_model.msgpack', 'tf_model.h5', 'model.onnx'], ['pytorch_model.bin']],
     [['flax_model.msgpack', 'saved_model.pb', 'variables/variables.index'], ['flax_model.msgpack']],
     [
+      ['saved_model.pb', 'variables/variables.index', 'variables/variables.data-00000-of-00001', 'tf_model.h5'],
+      ['variables/variables.data-00000-of-00001', 'variables/variables.index'],
+    ],
+    [
       ['bert_model.ckpt.index', 'bert_model.ckpt.data-00000-of-00001', 'bert_model.ckpt.meta', 'bert_config.json'],
       ['bert_model.ckpt.data-00000-of-00001', 'bert_model.ckpt.index'],
     ],
@@ -129,6 +134,30 @@ describe('what is downloaded', () => {
     expect(await load(NAME, { cacheDir })).toBe(fingerprint)
     expect(hub.requests.length).toBe(asked + 1)
   })
+})
+
+test('what would be downloaded can be asked before', async () => {
+  const hub = await LoopbackHub.use()
+  const { 'model.safetensors': _, 'pytorch_model.bin': __, ...others } = tinyRepository()
+  const files = { ...shardedRepository(), 'modules.json': others['modules.json']!, '1_Pooling/config.json': '{}' }
+  const commit = hub.commit(NAME, files)
+  const request = {
+    model: NAME,
+    revision: undefined,
+    cacheDir: temporaryFolder(),
+    progressCallback: undefined,
+    signal: undefined,
+  }
+  const plan = await hubPlan(request)
+  expect(plan.commit).toBe(commit)
+  const sizes = Object.fromEntries(Object.entries(files).map(([path, text]) => [path, Buffer.from(text).length]))
+  const { 'README.md': ___, ...needed } = sizes
+  expect(Object.fromEntries(plan.files.map(({ path, size }) => [path, size]))).toEqual(needed)
+  expect(plan.files.some(({ isCached }) => isCached)).toBe(false)
+  // The files that name others, and no other.
+  expect(hub.bytes).toBe(sizes['model.safetensors.index.json']! + sizes['modules.json']!)
+  await load(NAME, { cacheDir: request.cacheDir })
+  expect((await hubPlan(request)).files.every(({ isCached }) => isCached)).toBe(true)
 })
 
 describe('a model that is in the cache', () => {

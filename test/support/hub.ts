@@ -169,7 +169,7 @@ export class LoopbackHub {
   async #answer(...[request, response, message]: Exchange): Promise<void> {
     const fault = this.onRequest(request)
     if (await this.#answerFault(request, response, fault)) return
-    const url = new URL(request.path, this.endpoint)
+    const url = new URL(request.path, `http://${request.headers.host}`)
     const path = decodeURIComponent(url.pathname)
     const api = /^\/api\/models\/([\w.-]+(?:\/[\w.-]+)??)(?:\/(revision|tree|paths-info)\/(.+))?$/.exec(path)
     const resolve = /^\/([\w.-]+(?:\/[\w.-]+)?)\/resolve\/([^/]+|refs\/pr\/\d+)\/(.+)$/.exec(path)

@@ -135,8 +135,12 @@ export async function flush(path: string): Promise<void> {
 }
 
 export function isFile(path: string, size?: number): boolean {
-  const found = statSync(path, { throwIfNoEntry: false })
-  return found?.isFile() === true && (size === undefined || found.size === size)
+  try {
+    const found = statSync(path)
+    return found.isFile() && (size === undefined || found.size === size)
+  } catch {
+    return false // not there, a link to nowhere, a folder that may not be read
+  }
 }
 
 async function succeeds(action: Promise<void>): Promise<boolean> {

@@ -27,25 +27,34 @@ export interface Choice {
 
 /** The first that is there counts. */
 const CONFIGS = ['config.json', 'bert_config.json']
-/** Best first; all files of a format are needed. An index names the shards that are needed with it. */
+/**
+ * Best first, as crates/bert-layers/src/weights reads them; all files of a format are needed. An index names the shards that are
+ * needed with it.
+ */
 const WEIGHTS = [
   ['model.safetensors'],
   ['model.safetensors.index.json'],
   ['pytorch_model.bin'],
   ['pytorch_model.bin.index.json'],
+  ['pytorch_model.pt'],
+  ['model.pt'],
+  ['model.bin'],
   ['flax_model.msgpack'],
   ['flax_model.msgpack.index.json'],
   ['bert_model.ckpt.index', 'bert_model.ckpt.data-00000-of-00001'],
-  ['saved_model.pb', 'variables/variables.index', 'variables/variables.data-00000-of-00001'],
+  ['model.ckpt.index', 'model.ckpt.data-00000-of-00001'],
+  ['variables/variables.index', 'variables/variables.data-00000-of-00001'],
 ] as const
 /** The first that is there counts: with a tokenizer.json no other vocabulary is read. */
 const VOCABULARIES = [
   ['tokenizer.json'],
   ['vocab.txt'],
   ['vocab.json', 'merges.txt'],
-  // Not read; but it tells why there is no tokenizer.
-  ['spiece.model'],
+  // Not read; but they tell why there is no tokenizer.
   ['sentencepiece.bpe.model'],
+  ['spm.model'],
+  ['spiece.model'],
+  ['tokenizer.model'],
 ] as const
 const OPTIONAL = [
   'tokenizer_config.json',

@@ -4,9 +4,9 @@ import type { ErrorCode } from '../../index.d.ts'
  * - network: no connection, or it was cut; busy: the hub says to come later (408, 429, 5xx). Both are tried again.
  * - denied: 401, 403. missing: no such repository or file. broken: an answer that a hub does not give.
  *   These and the two above leave the cache to fall back on.
- * - revision: the repository has no such revision. disk: the cache cannot be written. These are final.
+ * - revision: the repository has no such revision. disk: the cache cannot be written. defect: of this package. These are final.
  */
-export type ProblemKind = 'network' | 'busy' | 'denied' | 'missing' | 'broken' | 'revision' | 'disk'
+export type ProblemKind = 'network' | 'busy' | 'denied' | 'missing' | 'broken' | 'revision' | 'disk' | 'defect'
 
 /** Why something could not be had from the hub. Inside ts/hub only: users get a BertLayersError of it. */
 export class Problem extends Error {
@@ -21,6 +21,7 @@ export class Problem extends Error {
   }
 
   get code(): ErrorCode {
+    if (this.kind === 'defect') return 'ERR_INTERNAL'
     return this.kind === 'missing' || this.kind === 'revision' ? 'ERR_MODEL_NOT_FOUND' : 'ERR_DOWNLOAD'
   }
 
@@ -53,7 +54,14 @@ export async function onDisk<T>(path: string, job: () => Promise<T>): Promise<T>
   try {
     return await job()
   } catch (error) {
-    if (error instanceof Error && 'syscall' in error) throw diskProblem(error, path)
-    throw error
+    throw error instanceof Error && 'syscall' in error ? diskProblem(error, path) : error
   }
+}
+
+/** Whatever was thrown, as a problem. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error
+  if (error instanceof Error && 'syscall' in error)
+    return diskProblem(error, String((error as NodeJS.ErrnoException).path))
+  return new Problem('defect', `the download failed in a way that it should not: ${String(error)}`, { cause: error })
 }

@@ -10,7 +10,7 @@ import { Connection } from './connection.ts'
 import { downloadBlob } from './download.ts'
 import { type HubFile, listFiles, resolveCommit } from './listing.ts'
 import { isCommit, isRevision } from './names.ts'
-import { onDisk, Problem } from './problem.ts'
+import { asProblem, onDisk, Problem } from './problem.ts'
 import { FileProgress } from './progress.ts'
 import { hubCache, hubSettings } from './settings.ts'
 
@@ -28,19 +28,36 @@ export interface SnapshotRequest {
   signal: AbortSignal | undefined
 }
 
+/** A file that loading needs. */
+export interface PlannedFile {
+  path: string
+  /** Bytes. */
+  size: number
+  isCached: boolean
+}
+
 /**
  * The folder of a model in the cache, with all files that are needed. Asks the hub once what the revision stands for; downloads
  * only what is missing. Where the hub cannot be asked, what the cache has must do, and a warning says so.
  */
-export async function hubSnapshot(request: SnapshotRequest): Promise<string> {
-  const { model, revision = 'main', signal, progressCallback } = request
+export function hubSnapshot(request: SnapshotRequest): Promise<string> {
+  return withSnapshot(request, snapshot => snapshot.get())
+}
+
+/** What loading a model needs, and what it would download. Only the small files that name others are downloaded to find out. */
+export function hubPlan(request: SnapshotRequest): Promise<{ commit: string; files: PlannedFile[] }> {
+  return withSnapshot(request, snapshot => snapshot.plan())
+}
+
+/** Every failure of the job becomes a BertLayersError, but for the signal's reason and for what the callback throws. */
+async function withSnapshot<T>(request: SnapshotRequest, job: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+  const { model, revision = 'main', cacheDir, signal, progressCallback } = request
   if (!isRevision(revision)) {
     throw invalidInput(`option revision must be a branch, tag or commit, not ${describe(revision)}`)
   }
   const controller = new AbortController()
   const onAbort = () => controller.abort(signal?.reason)
   if (signal) listen(signal, onAbort)
-  // A callback that throws ends the load with what it threw.
   const tell: ProgressCallback = info => {
     try {
       progressCallback?.(info)
@@ -49,10 +66,11 @@ export async function hubSnapshot(request: SnapshotRequest): Promise<string> {
     }
   }
   try {
-    return await new Snapshot(model, revision, request.cacheDir ?? hubCache(), tell, controller).get()
+    return await job(new Snapshot(model, revision, cacheDir ?? hubCache(), tell, controller.signal))
   } catch (error) {
     controller.signal.throwIfAborted()
-    throw error instanceof Problem ? new BertLayersError(error.code, error.message, { cause: error.cause }) : error
+    const { code, message, cause } = asProblem(error)
+    throw new BertLayersError(code, message, { cause })
   } finally {
     if (signal) unlisten(signal, onAbort)
   }
@@ -63,17 +81,15 @@ class Snapshot {
   readonly #revision: string
   readonly #cache: CachedModel
   readonly #tell: ProgressCallback
-  readonly #controller: AbortController
   readonly #hub: Connection
 
-  constructor(model: string, revision: string, cache: string, tell: ProgressCallback, controller: AbortController) {
+  constructor(model: string, revision: string, cache: string, tell: ProgressCallback, signal: AbortSignal) {
     const settings = hubSettings()
     this.#model = model
     this.#revision = revision
     this.#cache = new CachedModel(cache, model, settings.links)
     this.#tell = tell
-    this.#controller = controller
-    this.#hub = new Connection(settings, controller.signal)
+    this.#hub = new Connection(settings, signal)
   }
 
   async get(): Promise<string> {
@@ -82,7 +98,7 @@ class Snapshot {
     try {
       return await this.#update(isUsable ? TRIES.cached : TRIES.absent)
     } catch (error) {
-      if (!(error instanceof Problem) || this.#controller.signal.aborted) throw error
+      if (!(error instanceof Problem) || this.#hub.signal.aborted) throw error
       if (!isUsable || error.kind === 'revision' || error.kind === 'disk')
         throw this.#failure(error, cached !== undefined)
       process.emitWarning(
@@ -95,11 +111,24 @@ class Snapshot {
     }
   }
 
+  async plan(): Promise<{ commit: string; files: PlannedFile[] }> {
+    try {
+      const commit = await this.#commit(TRIES.absent)
+      const { files } = await this.#needed(commit, await this.#choiceFromCache(commit), TRIES.absent)
+      return {
+        commit,
+        files: files.map(file => ({ path: file.path, size: file.size, isCached: this.#has(commit, file) })),
+      }
+    } catch (error) {
+      throw error instanceof Problem ? this.#failure(error, this.#cache.commitOf(this.#revision) !== undefined) : error
+    } finally {
+      await this.#hub.close()
+    }
+  }
+
   /** What the revision stands for now, in the cache. One request where nothing is new. */
   async #update(tries: number): Promise<string> {
-    const commit = isCommit(this.#revision)
-      ? this.#revision
-      : await resolveCommit(this.#hub, this.#model, this.#revision, tries)
+    const commit = await this.#commit(tries)
     const cached = await this.#choiceFromCache(commit)
     if (!isWhole(cached) || cached.unknown.length > 0) await this.#complete(commit, cached, tries)
     // Last: until now the revision stood for a commit that is whole. A cache that is there for reading only is no error.
@@ -107,31 +136,44 @@ class Snapshot {
     return this.#cache.snapshot(commit)
   }
 
-  /** Downloads what a snapshot lacks. Weights that it has, of whatever format, are as good as better ones. */
+  async #commit(tries: number): Promise<string> {
+    return isCommit(this.#revision) ? this.#revision : resolveCommit(this.#hub, this.#model, this.#revision, tries)
+  }
+
+  /** Downloads what a snapshot lacks. */
   async #complete(commit: string, cached: Choice, tries: number): Promise<void> {
-    const files = await listFiles(this.#hub, this.#model, commit, tries)
-    const fetchFile = (file: HubFile) => this.#fetch(commit, file)
-    const choice = await chooseFiles({
-      has: path => files.has(path),
-      read: async path => {
-        const file = files.get(path)!
-        await fetchFile(file)
-        return readFile(this.#cache.blob(file.hash), 'utf8')
-      },
-    })
-    const { config } = choice
-    if (config === undefined)
-      throw new Problem('missing', `the repository has no config.json: it holds no model that this package loads`)
-    const weights = cached.weights.length > 0 ? cached.weights : choice.weights
-    if (weights.length === 0) throw noWeights(files.keys())
-    const isMissing = ({ path, size }: HubFile) => !isFile(join(this.#cache.snapshot(commit), path), size)
-    const missing = [...choice.others, ...weights, config].flatMap(path => files.get(path) ?? []).filter(isMissing)
-    await this.#all(missing, fetchFile)
+    const { files, absent } = await this.#needed(commit, cached, tries)
+    const missing = files.filter(file => !this.#has(commit, file))
+    await this.#all(missing, file => this.#fetch(commit, file))
     // Only now, and the configuration last: a snapshot that has one has all.
     for (const { path, hash } of missing) {
       await onDisk(this.#cache.folder, () => this.#cache.addToSnapshot(commit, path, hash))
     }
-    for (const path of choice.absent) await this.#cache.noteAbsent(commit, path).catch(() => {})
+    for (const path of absent) await this.#cache.noteAbsent(commit, path).catch(() => {})
+  }
+
+  /** What a commit needs, the configuration last. Weights that the cache has, of whatever format, are as good as better ones. */
+  async #needed(commit: string, cached: Choice, tries: number): Promise<{ files: HubFile[]; absent: string[] }> {
+    const listed = await listFiles(this.#hub, this.#model, commit, tries)
+    const choice = await chooseFiles({
+      has: path => listed.has(path),
+      read: async path => {
+        const file = listed.get(path)!
+        await this.#fetch(commit, file)
+        return readFile(this.#cache.blob(file.hash), 'utf8')
+      },
+    })
+    if (choice.config === undefined) {
+      throw new Problem('missing', 'the repository has no config.json: it holds no model that this package loads')
+    }
+    const weights = cached.weights.length > 0 ? cached.weights : choice.weights
+    if (weights.length === 0) throw noWeights(listed.keys())
+    const paths = [...choice.others, ...weights, choice.config]
+    return { files: paths.flatMap(path => listed.get(path) ?? []), absent: choice.absent }
+  }
+
+  #has(commit: string, { path, size }: HubFile): boolean {
+    return isFile(join(this.#cache.snapshot(commit), path), size)
   }
 
   async #fetch(commit: string, file: HubFile): Promise<void> {
