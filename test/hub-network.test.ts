@@ -165,8 +165,8 @@ describe('the command line', () => {
     bar.update({ status: 'progress', name: NAME, file: 'b', progress: 0, loaded: 0, total: 2e6 })
     bar.end()
     expect(output.map(text => text.replace('\r\u001b[K', ''))).toEqual([
-      `${NAME} ${'█'.repeat(15)}${'░'.repeat(15)} 50% of 2.0 MB (1 file)`,
-      `${NAME} ${'█'.repeat(7)}${'░'.repeat(23)} 25% of 4.0 MB (2 files)`,
+      `${NAME} ${'█'.repeat(15)}${'░'.repeat(15)} 50% of 2.0 MB`,
+      `${NAME} ${'█'.repeat(7)}${'░'.repeat(23)} 25% of 4.0 MB`,
       '\n',
     ])
     output.length = 0

@@ -18,7 +18,7 @@ export function progressBar(terminal: Terminal): { update: ProgressCallback; end
     update: info => {
       if (info.status !== 'progress') return
       files.set(info.file, info)
-      line = describe(info.name, [...files.values()]).slice(0, (terminal.columns ?? 80) - 1)
+      line = describe(info.name, [...files.values()]).slice(0, (terminal.columns || 80) - 1)
       terminal.write(`\r\u001b[K${line}`)
     },
     end: () => {
@@ -33,13 +33,9 @@ function describe(name: string, files: { loaded: number; total: number }[]): str
   const part = total === 0 ? 1 : loaded / total
   const done = Math.floor(part * WIDTH)
   const bar = '█'.repeat(done) + '░'.repeat(WIDTH - done)
-  return `${name} ${bar} ${Math.floor(part * 100)}% of ${megabytes(total)} MB (${plural(files.length, 'file')})`
+  return `${name} ${bar} ${Math.floor(part * 100)}% of ${megabytes(total)} MB`
 }
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)
-}
-
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`
 }

@@ -70,7 +70,7 @@ async function withSnapshot<T>(request: SnapshotRequest, job: (snapshot: Snapsho
   } catch (error) {
     controller.signal.throwIfAborted()
     const { code, message, cause } = asProblem(error)
-    throw new BertLayersError(code, message, { cause })
+    throw new BertLayersError(code, message, cause === undefined ? {} : { cause })
   } finally {
     if (signal) unlisten(signal, onAbort)
   }
