@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { expect } from 'vitest'
 import { type Files, filesOf, gitHash, sha256 } from './hub-files.ts'
@@ -102,7 +102,9 @@ export function expectSoundCache(
 /** Bytes that a cache has of a model's files, whole or in part. */
 export function bytesInCache(cache: string, name: string): number {
   const blobs = join(cache, `models--${name.replace('/', '--')}`, 'blobs')
-  return existsSync(blobs)
-    ? readdirSync(blobs).reduce((sum, blob) => sum + readFileSync(join(blobs, blob)).length, 0)
-    : 0
+  // A file may get its final name while we look.
+  const sizes = (existsSync(blobs) ? readdirSync(blobs) : []).map(
+    blob => statSync(join(blobs, blob), { throwIfNoEntry: false })?.size ?? 0,
+  )
+  return sizes.reduce((sum, size) => sum + size, 0)
 }
