@@ -27,11 +27,20 @@ export declare class Encoder implements AsyncDisposable {
   /**
    * Loads a model.
    *
-   * @param model A folder in Hugging Face layout (config.json, safetensors, tokenizer.json or vocab.txt), or a name, which
-   *   is looked up as a folder, in the Hugging Face cache (`HF_HUB_CACHE`, `HF_HOME`) and among the installed packages
-   *   (`NAME` and `@bert-layers/NAME`). Without it: all-MiniLM-L6-v2, which comes with this package.
-   * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED, ERR_DEVICE_UNAVAILABLE,
-   *   ERR_INVALID_INPUT (an option), ERR_OUT_OF_MEMORY.
+   * @param model A folder in Hugging Face layout (config.json, safetensors, tokenizer.json or vocab.txt), an installed package
+   *   (`NAME` or `@bert-layers/NAME`), or a name on the Hugging Face hub, such as 'bert-base-uncased'. Without it:
+   *   all-MiniLM-L6-v2, which comes with this package.
+   *
+   *   From the hub the files that are needed are downloaded into the Hugging Face cache, which Python shares, and nothing else:
+   *   the best single format of the weights, the configuration, the tokenizer, what sentence-transformers says of it. What is
+   *   there costs one request, which asks what the revision stands for (none for a commit); where the hub cannot be reached,
+   *   what is in the cache is used and a warning says so. A download that broke off goes on where it stopped, and a file has
+   *   its name only when its size and hash are what the hub states. A folder or a package never touches the network.
+   *
+   *   Environment, as huggingface_hub has it: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` (sent to the hub only),
+   *   `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT`, `HTTPS_PROXY`, `NO_PROXY`.
+   * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED,
+   *   ERR_DEVICE_UNAVAILABLE, ERR_INVALID_INPUT (an option), ERR_OUT_OF_MEMORY.
    * @example
    * const bert = await Encoder.fromPretrained('./models/bert-base-uncased', { device: 'cpu', dtype: 'float32' })
    */
@@ -158,17 +167,42 @@ export interface FromPretrainedOptions {
    * GPUs. What a device cannot do is ERR_DEVICE_UNAVAILABLE.
    */
   dtype?: Dtype | DtypeAlias | undefined
-  /** Branch, tag or commit of a model in the Hugging Face cache. Default 'main'. */
+  /** Branch, tag or commit of a model on the hub. Default 'main'. */
   revision?: string | undefined
-  /** The Hugging Face cache to look in. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
+  /** The Hugging Face cache to use. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
   cacheDir?: string | undefined
-  /** Never download. This version loads local files only, whatever is given here. */
+  /** Never use the network: what is neither a folder, a package nor in the cache is ERR_MODEL_NOT_FOUND. Default false. */
   localFilesOnly?: boolean | undefined
+  /** Told of each file that is downloaded. What it throws ends the load, which rejects with it. */
+  progressCallback?: ProgressCallback | undefined
   /** Threads for this model's arithmetic, 1 to 1024. Default: one a core. The numbers do not depend on it. */
   threads?: number | undefined
-  /** Aborts loading: the promise rejects with `signal.reason`. */
+  /** Aborts loading: the promise rejects with `signal.reason`. What was downloaded stays for the next try. */
   signal?: AbortSignal | undefined
 }
+
+/** Told what happens to the files that are downloaded. */
+export type ProgressCallback = (info: ProgressInfo) => void
+
+/**
+ * What happens to one file, as transformers.js tells it: 'initiate' once it is to be downloaded, 'download' before the first
+ * byte, 'progress' at most every 50 ms and at the end, 'done' when it is in the cache (another process may have put it there).
+ */
+export type ProgressInfo =
+  | { status: 'initiate' | 'download' | 'done'; name: string; file: string }
+  | {
+      status: 'progress'
+      /** The model's name. */
+      name: string
+      /** The file's path in the model's repository. */
+      file: string
+      /** Per cent, 0 to 100. */
+      progress: number
+      /** Bytes that are there, those of a former try included. */
+      loaded: number
+      /** Bytes in all. */
+      total: number
+    }
 
 /** Where a model runs. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'metal'
@@ -602,7 +636,7 @@ export type ErrorCode =
   | 'ERR_OUT_OF_MEMORY'
   /** Too many calls at a time. This version never gives it: calls wait for each other. */
   | 'ERR_BUSY'
-  /** A model could not be downloaded. This version never gives it: it does not download. */
+  /** A model could not be downloaded: no network, no permission, a hub in trouble, a full disk, a wrong file. */
   | 'ERR_DOWNLOAD'
   /** The encoder was disposed. */
   | 'ERR_DISPOSED'

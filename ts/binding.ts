@@ -188,8 +188,16 @@ export interface NativeEncoder {
   dispose(): Promise<void>
 }
 
+/** A lock between processes and threads, which the system takes from a process that ends, however it ends. */
+export interface FileLock {
+  /** 'unsupported': the file system has no locks, or the file cannot be opened. */
+  tryAcquire(): 'held' | 'busy' | 'unsupported'
+  release(): void
+}
+
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
+  FileLock: new (path: string) => FileLock
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
   /** Runs a job that panics, to prove that a panic arrives as ERR_INTERNAL. For tests. */
   panicForTest(): Promise<Outcome<void>>

@@ -5,18 +5,10 @@ import { readEmbedOptions } from './embed-options.ts'
 import { embeddings } from './embeddings.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
-import {
-  readEmbedInput,
-  readEmbedInputs,
-  readIdsToDecode,
-  readInput,
-  readInputs,
-  readModel,
-  readSource,
-} from './inputs.ts'
+import { readEmbedInput, readEmbedInputs, readIdsToDecode, readInput, readInputs, readSource } from './inputs.ts'
+import { locate } from './locate.ts'
 import { native } from './native.ts'
 import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
-import { defaultModelFolder, packageFolders } from './packages.ts'
 import { stream } from './stream.ts'
 import { readStreamOptions } from './stream-options.ts'
 import { StreamedStates } from './streamed-states.ts'
@@ -47,11 +39,11 @@ export class Encoder implements api.Encoder {
   }
 
   static async fromPretrained(model?: string, options?: api.FromPretrainedOptions): Promise<Encoder> {
-    const { signal, device, dtype, revision, cacheDir, threads } = readLoadOptions(options)
+    const { signal, device, dtype, threads, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
-    const request: LoadRequest = { ...locate(model), device, dtype }
-    if (revision !== undefined) request.revision = revision
-    if (cacheDir !== undefined) request.cacheDir = cacheDir
+    const place = await locate(model, { ...where, signal })
+    signal?.throwIfAborted()
+    const request: LoadRequest = { ...place.request, device, dtype }
     if (threads !== undefined) request.threads = threads
     const { loadEncoder, CancelFlag } = native()
     const cancel = new CancelFlag()
@@ -59,7 +51,7 @@ export class Encoder implements api.Encoder {
     const encoder = await abortable(signal, cancel, loading).catch(error => {
       // An aborted load may finish all the same: nobody would ever dispose of it.
       loading.then(late => late.dispose()).catch(() => {})
-      throw error
+      throw isNotFound(error) ? new BertLayersError(error.code, error.message + place.hint) : error
     })
     return new Encoder(encoder)
   }
@@ -198,8 +190,6 @@ function newCancelFlag(): CancelFlag {
   return new CancelFlag()
 }
 
-function locate(model: string | undefined): Pick<LoadRequest, 'model' | 'packageFolders'> {
-  if (model === undefined) return { model: defaultModelFolder(), packageFolders: [] }
-  const name = readModel(model)
-  return { model: name, packageFolders: packageFolders(name) }
+function isNotFound(error: unknown): error is BertLayersError {
+  return error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
 }

@@ -1,4 +1,12 @@
-import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
+import type {
+  DecodeOptions,
+  Device,
+  Dtype,
+  EncodeOptions,
+  FromPretrainedOptions,
+  ProgressCallback,
+  TokenizeOptions,
+} from '../index.d.ts'
 import { invalidInput } from './errors.ts'
 import { readOverflow } from './overflow.ts'
 import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
@@ -30,6 +38,7 @@ const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   revision: true,
   cacheDir: true,
   localFilesOnly: true,
+  progressCallback: true,
   threads: true,
   signal: true,
 })
@@ -46,13 +55,23 @@ const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
 
 export function readLoadOptions(value: unknown) {
   const options = readOptions<FromPretrainedOptions>(value, LOAD_KEYS)
-  const { device = 'auto', dtype = 'float32', revision, cacheDir, localFilesOnly, threads, signal } = options
-  checkBoolean(localFilesOnly, 'localFilesOnly', false)
+  const {
+    device = 'auto',
+    dtype = 'float32',
+    revision,
+    cacheDir,
+    localFilesOnly,
+    progressCallback,
+    threads,
+    signal,
+  } = options
   return {
     device: checkDevice(device),
     dtype: checkDtype(dtype),
     revision: optionalText(revision, 'revision'),
     cacheDir: optionalText(cacheDir, 'cacheDir'),
+    localFilesOnly: checkBoolean(localFilesOnly, 'localFilesOnly', false),
+    progressCallback: checkCallback(progressCallback, 'progressCallback'),
     threads: checkThreads(threads),
     signal: checkSignal(signal),
   }
@@ -133,6 +152,11 @@ export function checkBoolean(value: unknown, name: string, byDefault: boolean): 
   if (value === undefined) return byDefault
   if (typeof value === 'boolean') return value
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
+}
+
+function checkCallback(value: unknown, name: string): ProgressCallback | undefined {
+  if (value === undefined || typeof value === 'function') return value as ProgressCallback | undefined
+  throw invalidInput(`option ${name} must be a function, not ${describe(value)}`)
 }
 
 function optionalText(value: unknown, name: string): string | undefined {

@@ -16,6 +16,9 @@ export interface EncodeCommand {
   name: 'encode'
   texts: string[]
   model: string | undefined
+  revision: string | undefined
+  cacheDir: string | undefined
+  localFilesOnly: boolean
   layers: 'all' | number[]
   dtype: Dtype
   device: Device
@@ -28,6 +31,9 @@ export type Command = EncodeCommand | { name: 'help' } | { name: 'version' }
 
 const OPTIONS = {
   model: { type: 'string' },
+  revision: { type: 'string' },
+  'cache-dir': { type: 'string' },
+  'local-files-only': { type: 'boolean' },
   layers: { type: 'string' },
   dtype: { type: 'string' },
   device: { type: 'string' },
@@ -52,6 +58,9 @@ export function readCommand(args: string[]): Command {
     name,
     texts,
     model: values.model,
+    revision: readFilled('revision', values.revision),
+    cacheDir: readFilled('cache-dir', values['cache-dir']),
+    localFilesOnly: values['local-files-only'] ?? false,
     layers: readLayers(values.layers ?? 'all'),
     dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
     device: usage(() => checkDevice(values.device ?? 'auto')),
@@ -130,6 +139,11 @@ function readFormat(value: string): Format {
   const format = FORMATS.find(known => known === value)
   if (format !== undefined) return format
   throw new UsageError(`--format must be one of ${FORMATS.join(', ')}, not '${value}'`)
+}
+
+function readFilled(name: string, value: string | undefined): string | undefined {
+  if (value === '') throw new UsageError(`--${name} must not be empty`)
+  return value
 }
 
 function readOut(value: string | undefined): string | undefined {

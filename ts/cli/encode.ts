@@ -7,6 +7,7 @@ import { type EncodeCommand, type Format, UsageError } from './arguments.ts'
 import { jsonChunks } from './json.ts'
 import { npyChunks } from './npy.ts'
 import { type Chunk, checkOut, writeAll } from './output.ts'
+import { progressBar } from './progress.ts'
 import { safetensorsChunks } from './safetensors.ts'
 import { textChunks } from './text.ts'
 
@@ -28,7 +29,7 @@ const FORMATTERS: Record<Format, (states: HiddenStates, model: ModelSummary) => 
 }
 
 export async function encodeCommand(command: EncodeCommand): Promise<void> {
-  const { model, layers, dtype, device, threads, format, out } = command
+  const { model, revision, cacheDir, localFilesOnly, layers, dtype, device, threads, format, out } = command
   if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
     throw new UsageError(`${format} is not for a terminal: give --out FILE, or redirect the output`)
   }
@@ -36,7 +37,9 @@ export async function encodeCommand(command: EncodeCommand): Promise<void> {
   const fromLines = command.texts.length === 0
   const texts = fromLines ? await readLines() : command.texts
   if (texts.length === 0) throw new UsageError('there is no text: give texts as arguments or on standard input')
-  const encoder = await Encoder.fromPretrained(model, { dtype, device, threads })
+  const bar = progressBar(process.stderr)
+  const options = { revision, cacheDir, localFilesOnly, dtype, device, threads, progressCallback: bar.update }
+  const encoder = await Encoder.fromPretrained(model, options).finally(bar.end)
   try {
     const states = await encoder.encode(texts, { layers }).catch(error => {
       throw fromLines ? withLine(error) : error

@@ -7,7 +7,11 @@ Usage:
 Texts are the arguments or, without any, the lines of standard input.
 
 Options:
-  --model M        a folder in Hugging Face layout or a name; without it: all-MiniLM-L6-v2, which comes with the package
+  --model M        a folder in Hugging Face layout or a name on the Hugging Face hub, which is downloaded once;
+                   without it: all-MiniLM-L6-v2, which comes with the package
+  --revision R     branch, tag or commit of a model on the hub; main by default
+  --cache-dir DIR  the Hugging Face cache to use; by default as HF_HUB_CACHE and HF_HOME say
+  --local-files-only   download nothing
   --layers L       all (the default), or numbers such as 0,6,-1: 0 is the embedding output, -1 the last layer
   --dtype D        float32 (the default), bfloat16, int8 (CPU), float16 (GPU)
   --device D       auto (the default), cpu, cuda, cuda:N, metal
@@ -25,6 +29,9 @@ Examples:
   bert-layers encode 'Hello, world!' --layers -1 --format json
   bert-layers encode --model bert-base-uncased --format npy --out states.npy < texts.txt
   bert-layers encode -- '- a text that begins with a dash'
+
+Environment, as huggingface_hub has it: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
+HF_HUB_DISABLE_PROGRESS_BARS; HTTPS_PROXY, NO_PROXY.
 
 Exit status: 0; 1 for a failure, whose code begins the message; 2 for wrong usage.
 `

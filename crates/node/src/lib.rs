@@ -9,6 +9,7 @@ mod cancel;
 mod embed;
 mod encoder;
 mod error;
+mod file_lock;
 mod input;
 mod overflow;
 mod queue;
