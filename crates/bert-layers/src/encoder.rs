@@ -15,9 +15,6 @@ use crate::locate::{Search, locate};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::{Cancel, Dtype, Error, Result, threads};
 
-/// More threads than any machine has cores: beyond it a number is a mistake.
-const MAX_THREADS: usize = 1024;
-
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
@@ -85,15 +82,9 @@ impl Encoder {
     /// [`Error::ModelNotFound`], [`Error::ModelInvalid`], [`Error::ModelUnsupported`], [`Error::DeviceUnavailable`],
     /// [`Error::Cancelled`].
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
-        let threads = options.threads.unwrap_or_else(threads::default_threads);
-        if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(Error::InvalidInput(format!("threads must be 1 to {MAX_THREADS}, is {threads}")));
-        }
+        let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        Ok(Self {
-            model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?,
-            crew: threads::crew(threads)?,
-        })
+        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,

@@ -35,9 +35,7 @@ pub enum Error {
     #[error("{0}")]
     DeviceUnavailable(String),
     /// A result does not fit in memory. Nothing was computed.
-    #[error(
-        "{what} needs {bytes} bytes, more than there is memory for: ask for fewer layers or encode fewer texts at once"
-    )]
+    #[error("{what} needs {bytes} bytes, more than there is memory for: {}", advice(what))]
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
@@ -75,6 +73,15 @@ impl Error {
     /// A file of a model that is not as it should be.
     pub(crate) fn invalid_file(path: &Path, reason: impl std::fmt::Display) -> Self {
         Error::ModelInvalid(format!("{}: {reason}", path.display()))
+    }
+}
+
+/// What to do when there is no memory for it.
+fn advice(what: &str) -> &'static str {
+    match what {
+        "the index" => "use precision int8 or binary without rescoring, or fewer vectors",
+        "the search" => "search fewer queries at once, or with a smaller k",
+        _ => "ask for fewer layers or encode fewer texts at once",
     }
 }
 

@@ -15,7 +15,7 @@
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
 //! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
-//! [`Encoder`] puts them together.
+//! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states.
 
 mod backend;
 mod batch;
@@ -32,6 +32,7 @@ mod memory;
 mod model;
 mod ops;
 mod samples;
+mod search;
 mod threads;
 pub mod tokenize;
 mod weights;
@@ -44,5 +45,6 @@ pub use error::{Error, Result};
 pub use hidden_states::{HiddenStates, Parts};
 pub use layers::Layers;
 pub use locate::{Search, locate};
+pub use search::{IndexOptions, Metric, Neighbors, Precision, SearchOptions, VectorIndex};
 pub use threads::default_threads;
 pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};

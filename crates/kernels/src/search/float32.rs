@@ -23,11 +23,11 @@ impl<const DISTANCE: bool> Sums for Float32<'_, DISTANCE> {
 
 impl<const DISTANCE: bool> Tiles for Float32<'_, DISTANCE> {
     #[inline(always)]
-    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; V]; Q] {
+    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; Q]; V] {
         let dim = self.dim;
         let vectors = self.vectors[vector * dim..(vector + V) * dim].as_ptr();
         let queries = self.queries[query * dim..(query + Q) * dim].as_ptr();
-        let mut sums = [[s.splat(0.0); V]; Q];
+        let mut sums = [[s.splat(0.0); Q]; V];
         let whole = dim / S::WIDTH * S::WIDTH;
         // SAFETY: in each of the V vectors and Q queries WIDTH floats follow `i`, and `dim − whole` floats follow `whole`.
         unsafe {
@@ -36,24 +36,24 @@ impl<const DISTANCE: bool> Tiles for Float32<'_, DISTANCE> {
                 for (q, b) in b.iter_mut().enumerate() {
                     *b = s.load(queries.add(q * dim + i));
                 }
-                for v in 0..V {
+                for (v, sums) in sums.iter_mut().enumerate() {
                     let a = s.load(vectors.add(v * dim + i));
-                    for q in 0..Q {
-                        sums[q][v] = add::<S, DISTANCE>(s, a, b[q], sums[q][v]);
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = add::<S, DISTANCE>(s, a, b, *sum);
                     }
                 }
             }
             if whole < dim {
-                for v in 0..V {
+                for (v, sums) in sums.iter_mut().enumerate() {
                     let a = s.load_first(vectors.add(v * dim + whole), dim - whole, 0.0);
-                    for (q, sums) in sums.iter_mut().enumerate() {
+                    for (q, sum) in sums.iter_mut().enumerate() {
                         let b = s.load_first(queries.add(q * dim + whole), dim - whole, 0.0);
-                        sums[v] = add::<S, DISTANCE>(s, a, b, sums[v]);
+                        *sum = add::<S, DISTANCE>(s, a, b, *sum);
                     }
                 }
             }
         }
-        let mut totals = [[0.0; V]; Q];
+        let mut totals = [[0.0; Q]; V];
         for (total, sum) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
             *total = s.sum(*sum);
         }

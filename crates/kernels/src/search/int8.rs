@@ -51,32 +51,34 @@ impl Sums for Int8<'_> {
 
 impl Tiles for Int8<'_> {
     #[inline(always)]
-    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; V]; Q] {
+    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; Q]; V] {
         let words = self.words;
         assert!(words.is_multiple_of(S::WIDTH));
         let vectors = self.vectors[vector * words..(vector + V) * words].as_ptr();
         let queries = self.queries[query * words..(query + Q) * words].as_ptr();
         let starts = self.starts[query * S::WIDTH..(query + Q) * S::WIDTH].as_ptr();
-        let mut sums = [[s.splat_word(0); V]; Q];
+        let mut sums = [[s.splat_word(0); Q]; V];
         // SAFETY: in each of the V vectors and Q queries WIDTH words follow `i`; there are WIDTH starts for each query.
         unsafe {
-            for (q, sums) in sums.iter_mut().enumerate() {
-                *sums = [s.load_words(starts.add(q * S::WIDTH)); V];
+            for sums in &mut sums {
+                for (q, sum) in sums.iter_mut().enumerate() {
+                    *sum = s.load_words(starts.add(q * S::WIDTH));
+                }
             }
             for i in (0..words).step_by(S::WIDTH) {
                 let mut b = [s.splat_word(0); Q];
                 for (q, b) in b.iter_mut().enumerate() {
                     *b = s.load_words(queries.add(q * words + i));
                 }
-                for v in 0..V {
+                for (v, sums) in sums.iter_mut().enumerate() {
                     let a = s.load_words(vectors.add(v * words + i));
-                    for q in 0..Q {
-                        sums[q][v] = s.dot_int8(a, b[q], sums[q][v]);
+                    for (sum, &b) in sums.iter_mut().zip(&b) {
+                        *sum = s.dot_int8(a, b, *sum);
                     }
                 }
             }
         }
-        let mut totals = [[0.0; V]; Q];
+        let mut totals = [[0.0; Q]; V];
         for (total, sum) in totals.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
             *total = s.sum(s.to_floats(*sum));
         }

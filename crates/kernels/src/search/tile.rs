@@ -11,7 +11,7 @@ const VECTORS: usize = 4;
 /// A precision that sums in registers.
 pub(super) trait Tiles: Copy {
     /// The sums of `V` vectors from `vector` on with each of `Q` queries from `query` on.
-    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; V]; Q];
+    fn tile<S: Simd, const V: usize, const Q: usize>(self, s: S, vector: usize, query: usize) -> [[f32; Q]; V];
 }
 
 /// What [`Sums::block`](super::walk::Sums::block) asks for.
@@ -45,14 +45,12 @@ fn strip<S: Simd, T: Tiles, const Q: usize>(s: S, of: T, vectors: Range<usize>, 
     let whole = vectors.len() / VECTORS * VECTORS;
     for v in (0..whole).step_by(VECTORS) {
         let tile = of.tile::<S, VECTORS, Q>(s, vectors.start + v, query);
-        for (q, tile) in tile.iter().enumerate() {
-            sums[q * BLOCK + v..q * BLOCK + v + VECTORS].copy_from_slice(tile);
+        for (v, tile) in (v..).zip(tile) {
+            tile.iter().enumerate().for_each(|(q, &sum)| sums[q * BLOCK + v] = sum);
         }
     }
     for v in whole..vectors.len() {
         let tile = of.tile::<S, 1, Q>(s, vectors.start + v, query);
-        for (q, [sum]) in tile.iter().enumerate() {
-            sums[q * BLOCK + v] = *sum;
-        }
+        tile[0].iter().enumerate().for_each(|(q, &sum)| sums[q * BLOCK + v] = sum);
     }
 }
