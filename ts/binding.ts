@@ -104,9 +104,43 @@ export interface NativeEncoder {
   dispose(): Promise<void>
 }
 
+export interface IndexRequest {
+  dim: number
+  metric: string
+  precision: string
+  rescore: boolean
+  threads?: number
+}
+
+export interface SearchRequest {
+  k: number
+  /** Absent: the engine's own. */
+  oversample?: number
+}
+
+export interface NativeNeighbors {
+  /** As many as were asked for, or as the index has. */
+  k: number
+  /** [query][k] */
+  indices: Uint32Array
+  /** [query][k] */
+  scores: Float32Array
+}
+
+export interface NativeIndex {
+  readonly size: number
+  readonly dim: number
+  readonly bytes: number
+  search(queries: Float32Array, request: SearchRequest, cancel: CancelFlag): Promise<Outcome<NativeNeighbors>>
+  /** No more searches after this; the vectors go when those in flight are done. The promise resolves then. */
+  dispose(): Promise<void>
+}
+
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
+  /** Copies the vectors [vector][dim] before it returns. */
+  createIndex(vectors: Float32Array, request: IndexRequest): Outcome<NativeIndex>
   /** Runs a job that panics, to prove that a panic arrives as ERR_INTERNAL. For tests. */
   panicForTest(): Promise<Outcome<void>>
 }

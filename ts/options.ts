@@ -19,7 +19,7 @@ const MAX_THREADS = 1024
 const MAX_LAYER = 0x7fff_ffff
 
 /** Each key of an options type once: the compiler says when one is missing or too many. */
-function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
+export function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
   return Object.keys(keys)
 }
 
@@ -115,13 +115,13 @@ function checkLayers(value: unknown): number[] | undefined {
   return layers as number[]
 }
 
-function readOptions<T>(value: unknown, keys: readonly string[]): { [K in keyof T]?: unknown } {
+export function readOptions<T>(value: unknown, keys: readonly string[]): { [K in keyof T]?: unknown } {
   if (value === undefined) return {}
   if (!isObject(value)) throw invalidInput(`options must be an object, not ${describe(value)}`)
   return checkKeys(value, keys, 'option') as { [K in keyof T]?: unknown }
 }
 
-function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean {
+export function checkBoolean(value: unknown, name: string, byDefault: boolean): boolean {
   if (value === undefined) return byDefault
   if (typeof value === 'boolean') return value
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
@@ -135,7 +135,7 @@ function optionalText(value: unknown, name: string): string | undefined {
 }
 
 /** By its methods, not its class: signals of other realms and of polyfills are as good. */
-function checkSignal(value: unknown): AbortSignal | undefined {
+export function checkSignal(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined
   if (isObject(value) && 'aborted' in value && 'addEventListener' in value && 'throwIfAborted' in value) {
     return value as AbortSignal

@@ -8,4 +8,5 @@ mod encoder;
 mod error;
 mod input;
 mod queue;
+mod search;
 mod tokens;

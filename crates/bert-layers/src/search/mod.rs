@@ -5,9 +5,12 @@ mod query;
 
 pub use index::VectorIndex;
 
+use std::str::FromStr;
+
+use bert_layers_kernels::exact_dot;
+
 use crate::memory::{self, Promise};
 use crate::{Cancel, Error, Result};
-use bert_layers_kernels::exact_dot;
 
 /// How near two vectors are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +24,19 @@ pub enum Metric {
     Euclidean,
 }
 
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "cosine" => Ok(Metric::Cosine),
+            "dot" => Ok(Metric::Dot),
+            "euclidean" => Ok(Metric::Euclidean),
+            _ => Err(Error::InvalidInput(format!("metric must be 'cosine', 'dot' or 'euclidean', not '{name}'"))),
+        }
+    }
+}
+
 /// How the vectors are stored that a search goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
@@ -31,6 +47,19 @@ pub enum Precision {
     Int8,
     /// 1 bit a place, rounded up to 64: whether it is above 0.
     Binary,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "float32" => Ok(Precision::Float32),
+            "int8" => Ok(Precision::Int8),
+            "binary" => Ok(Precision::Binary),
+            _ => Err(Error::InvalidInput(format!("precision must be 'float32', 'int8' or 'binary', not '{name}'"))),
+        }
+    }
 }
 
 /// How to make a [`VectorIndex`].
