@@ -391,7 +391,7 @@ export declare class VectorIndex implements AsyncDisposable {
 export interface VectorIndexOptions {
   /** The length of a vector; needed where `vectors` are one Float32Array, or one array of numbers. */
   dim?: number | undefined
-  /** Default 'cosine'. A vector of zeros has the cosine 0 with every other. */
+  /** Default 'cosine'. A vector of zeros, or shorter than 1.2e-38 where float32 ends, has the cosine 0 with every other. */
   metric?: Metric | undefined
   /** Default 'float32'. */
   precision?: IndexPrecision | undefined

@@ -20,7 +20,10 @@ export function cosineSimilarity(a: NumericVector, b: NumericVector): number {
     aa += a[i]! * a[i]!
     bb += b[i]! * b[i]!
   }
-  const lengths = Math.sqrt(aa) * Math.sqrt(bb)
+  // One root is rounded once, and so makes equal directions exactly 1; two do not leave the range of numbers so early.
+  const squares = aa * bb
+  const inRange = squares > Number.MIN_VALUE / Number.EPSILON && squares < Infinity
+  const lengths = inRange ? Math.sqrt(squares) : Math.sqrt(aa) * Math.sqrt(bb)
   // Rounding may leave the interval by a hair, and then Math.acos gives NaN.
   return lengths === 0 ? 0 : Math.max(-1, Math.min(1, product / lengths))
 }

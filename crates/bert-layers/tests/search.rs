@@ -94,26 +94,28 @@ fn small_codes_with_rescoring_find_most_and_score_exactly() {
     }
 }
 
-/// Without the vectors, a score is an estimate: of int8 a close one.
+/// Without the vectors, a score is an estimate: of int8 a close one, of signs one with a standard deviation of about π/(2√dim).
 #[test]
 fn small_codes_alone_score_about_right() {
     let dim = 200;
     let (vectors, queries) = (noise(5, 300 * dim), noise(6, 5 * dim));
     for metric in METRICS {
-        for (precision, bound) in [(Precision::Int8, 0.01), (Precision::Binary, 0.2)] {
+        for (precision, bound) in [(Precision::Int8, 0.002), (Precision::Binary, 0.12)] {
             let small = index(&vectors, dim, metric, precision, false);
             let found = search(&small, &queries, 300);
+            let mut total = 0.0;
             for (q, query) in queries.chunks(dim).enumerate() {
                 for at in q * 300..(q + 1) * 300 {
                     let vector = &vectors[found.indices[at] as usize * dim..][..dim];
                     let want = similarity(metric, vector, query);
                     // Relative to what a score may be: lengths are about √(200/3).
-                    let error = (f64::from(found.scores[at]) - want).abs() / [1.0, 67.0, 8.2][metric as usize];
-                    assert!(error < bound, "{metric:?} {precision:?}: {} for {want}", found.scores[at]);
+                    total += (f64::from(found.scores[at]) - want).abs() / [1.0, 67.0, 8.2][metric as usize];
                 }
                 let order = |a: &f32, b: &f32| if metric == Metric::Euclidean { a <= b } else { a >= b };
                 assert!(found.scores[q * 300..(q + 1) * 300].is_sorted_by(order));
             }
+            let error = total / 1500.0;
+            assert!(error < bound, "{metric:?} {precision:?}: mean error {error}");
         }
     }
 }
@@ -177,7 +179,7 @@ fn what_makes_no_sense_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(proptest::test_runner::Config { cases: 12, failure_persistence: None, ..Default::default() })]
 
     /// Neither threads nor other queries change a bit.
     #[test]

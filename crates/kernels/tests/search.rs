@@ -58,9 +58,9 @@ fn score(precision: SearchPrecision, a: &[f32], b: &[f32]) -> f64 {
             pairs().map(|(a, b)| (a / a_scale).round() * (b / b_scale).round()).sum::<f64>() * a_scale * b_scale
         }
         SearchPrecision::Binary => {
-            let scale = |x: &[f32]| x.iter().map(|x| f64::from(x.abs())).sum::<f64>() / (x.len() as f64).sqrt();
-            let same = pairs().map(|(a, b)| if (a > 0.0) == (b > 0.0) { 1.0 } else { -1.0 }).sum::<f64>();
-            same / a.len() as f64 * scale(a) * scale(b)
+            let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            let differ = pairs().filter(|&(a, b)| (a > 0.0) != (b > 0.0)).count();
+            (std::f64::consts::PI * differ as f64 / a.len() as f64).cos() * length(a) * length(b)
         }
     }
 }

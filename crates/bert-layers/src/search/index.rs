@@ -150,7 +150,7 @@ fn columns_of(
     mut lengths: Vec<f32>,
 ) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
     match (metric, precision) {
-        (Metric::Cosine, Precision::Binary) => (None, None), // the cosine of the signs themselves
+        (Metric::Cosine, Precision::Binary) => (None, None), // the cosine itself
         (Metric::Cosine, _) => {
             let pairs = scales.iter_mut().zip(&lengths);
             pairs.for_each(|(scale, &length)| *scale *= reciprocal(f64::from(length)) as f32);

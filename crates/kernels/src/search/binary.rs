@@ -2,20 +2,28 @@
 
 use std::ops::Range;
 
+use super::exact::exact_dot;
 use super::walk::{BLOCK, QUERIES, Sums};
 use crate::simd::Simd;
 
 /// Vectors whose words lie side by side: the first word of each, then the second. So the compiler makes vectors of them.
 pub(super) const GROUP: usize = 8;
 
-/// The cosine of the signs: 1 − 2 · (places that differ) / places.
+/// The cosine that signs tell of: those of two vectors with the angle θ between them differ in θ/π of the places, if their
+/// directions have nothing to do with the places (Charikar 2002). With the lengths, that makes products and distances too.
 #[derive(Clone, Copy)]
 pub(super) struct Binary<'a> {
     /// Groups of vectors.
     pub vectors: &'a [u64],
     /// One query after the other.
     pub queries: &'a [u64],
-    pub dim: usize,
+    /// See [`cosines`].
+    pub cosines: &'a [f32],
+}
+
+/// For each number of places that may differ, the cosine it tells of.
+pub(super) fn cosines(dim: usize) -> Vec<f32> {
+    (0..=dim).map(|differ| (std::f64::consts::PI * differ as f64 / dim as f64).cos() as f32).collect()
 }
 
 /// Words of a vector.
@@ -29,11 +37,9 @@ pub(super) fn word(x: &[f32], w: usize) -> u64 {
     places.iter().enumerate().fold(0, |word, (i, &x)| word | u64::from(x > 0.0) << i)
 }
 
-/// Σ |x| / √dim: with it, a vector's signs are nearest to its numbers (XNOR-Net, Rastegari et al. 2016), and the cosine of two
-/// vectors' signs becomes an estimate of their product.
+/// A vector's length.
 pub(super) fn scale(x: &[f32]) -> f32 {
-    let sum: f64 = x.iter().map(|x| f64::from(x.abs())).sum();
-    (sum / (x.len() as f64).sqrt()) as f32
+    exact_dot(x, x).sqrt() as f32
 }
 
 /// Stores vectors in groups, and their scales.
@@ -51,7 +57,7 @@ pub(super) fn store(x: &[f32], dim: usize, to: &mut [u64], scales: &mut [f32]) {
 impl Sums for Binary<'_> {
     #[inline(always)]
     fn block<S: Simd>(self, _: S, vectors: Range<usize>, queries: Range<usize>, sums: &mut [f32; QUERIES * BLOCK]) {
-        let words = words(self.dim);
+        let words = words(self.cosines.len() - 1);
         let groups = &self.vectors[vectors.start * words..vectors.end.next_multiple_of(GROUP) * words];
         let queries = &self.queries[queries.start * words..queries.end * words];
         for (query, sums) in queries.chunks_exact(words).zip(sums.chunks_exact_mut(BLOCK)) {
@@ -63,7 +69,7 @@ impl Sums for Binary<'_> {
                     }
                 }
                 for (sum, differ) in sums.iter_mut().zip(differ) {
-                    *sum = (self.dim as f32 - 2.0 * differ as f32) / self.dim as f32;
+                    *sum = self.cosines[differ as usize];
                 }
             }
         }

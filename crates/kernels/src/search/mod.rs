@@ -10,7 +10,7 @@
 //! - `float32`: products or squared differences in f32.
 //! - `int8`: each vector in 255 levels of its own; sums of products are exact whole numbers (as floats they stay so up to about
 //!   1,000 places), the same on every instruction set.
-//! - `binary`: a bit for each place, whether it is above 0. What counts is in how many places two vectors differ.
+//! - `binary`: a bit for each place, whether it is above 0. In how many places two vectors differ tells the angle between them.
 //! - `exact`: f64, for the few that are left.
 
 mod best;

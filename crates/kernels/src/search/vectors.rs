@@ -22,7 +22,7 @@ pub enum SearchPrecision {
     SquaredDistances,
     /// Whole numbers within ±127; products.
     Int8,
-    /// Signs; the cosine between them, 1 − 2 · (places that differ) / places.
+    /// Signs; the cosine that they tell of, cos(π · places that differ / places).
     Binary,
 }
 
@@ -36,6 +36,8 @@ pub struct SearchVectors {
     words: Aligned,
     len: usize,
     dim: usize,
+    /// Of binary vectors.
+    cosines: Vec<f32>,
 }
 
 /// Queries in the precision of the vectors that they are for.
@@ -66,7 +68,8 @@ impl SearchVectors {
     pub fn new(kernels: Kernels, precision: SearchPrecision, len: usize, dim: usize) -> Result<Self, AllocError> {
         let rows = if precision == SearchPrecision::Binary { len.next_multiple_of(GROUP) } else { len };
         let words = rows.checked_mul(words_of(kernels, precision, dim)).ok_or(AllocError { bytes: usize::MAX })?;
-        Ok(Self { kernels, precision, words: Aligned::try_zeroed(words)?, len, dim })
+        let cosines = if precision == SearchPrecision::Binary { binary::cosines(dim) } else { Vec::new() };
+        Ok(Self { kernels, precision, words: Aligned::try_zeroed(words)?, len, dim, cosines })
     }
 
     /// How many vectors.
@@ -193,7 +196,7 @@ impl SearchVectors {
                 // SAFETY: u64 may have any bits.
                 let (before, vectors, after) = unsafe { self.words().align_to() };
                 assert!(before.is_empty() && after.is_empty(), "search: words on a cache line, two a word of 64 bits");
-                let sums = Binary { vectors, queries: &queries.signs, dim };
+                let sums = Binary { vectors, queries: &queries.signs, cosines: &self.cosines };
                 kernels.vectorize(Walk { sums, range, ranking, best });
             }
         }
