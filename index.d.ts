@@ -190,6 +190,12 @@ export interface EncodeOptions extends TokenizeOptions {
   layers?: 'all' | number | readonly number[] | undefined
   /** What happens to an input with more tokens than the model takes. 'error' (the default): ERR_TOO_MANY_TOKENS. */
   overflow?: 'error' | undefined
+  /**
+   * Whether to keep the attention weights of the layers that are kept, for {@link HiddenStates.attention}. They take
+   * heads × tokens² numbers a layer and text: 6 MB for 12 heads and 360 tokens. ERR_INVALID_INPUT if layer 0, which has none, is
+   * the only layer. Default false.
+   */
+  attentions?: boolean | undefined
   /** Whether to compute {@link HiddenStates.poolerOutput}; ERR_INVALID_INPUT if the model has no pooler. Default false. */
   pooler?: boolean | undefined
 }
@@ -229,6 +235,8 @@ export interface HiddenStates {
   readonly hiddenSize: number
   /** [text][hidden]: the model's pooler over each text's first token, if `pooler` was true. */
   readonly poolerOutput: Float32Array | undefined
+  /** All attention weights, [layer but 0][text][head][query][key], if `attentions` was true. Layers are in `layers`' order. */
+  readonly attentions: Float32Array | undefined
 
   /** A layer, [token of all texts][hidden]. Negative layers count from the model's end: -1 is its last, if it was kept. */
   layer(layer: number): Float32Array
@@ -236,6 +244,12 @@ export interface HiddenStates {
   get(layer: number, text: number): Float32Array
   /** One token of a text in a layer, [hidden]. */
   token(layer: number, text: number, token: number): Float32Array
+  /**
+   * The attention weights of one head in one text, [tokens × tokens], if `attentions` was true: how much each token (a row)
+   * takes from each (a column). Rows add up to 1; a masked token has 0 in them. Layers are numbered as everywhere: `layer`'s weights
+   * are those with which block `layer` made hidden state `layer`, Hugging Face's `attentions[layer - 1]`. Layer 0 has none.
+   */
+  attention(layer: number, head: number, text: number): Float32Array
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
 }

@@ -46,6 +46,7 @@ export interface EncodeRequest {
   layers?: number[]
   addSpecialTokens: boolean
   pooler: boolean
+  attentions: boolean
 }
 
 /** The tokens of all texts end to end, in columns. */
@@ -72,6 +73,8 @@ export interface NativeHiddenStates {
   layers: number[]
   /** [text][hidden], when the pooler was asked for. */
   poolerOutput?: Float32Array
+  /** [layer but 0][text][head][query][key], when attentions were asked for. */
+  attentions?: Float32Array
   tokens: NativeTokens
 }
 

@@ -52,9 +52,9 @@ export class Encoder implements api.Encoder {
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
     const encoder = this.#open()
-    const { signal, layers, addSpecialTokens, pooler } = readEncodeOptions(options)
+    const { signal, layers, addSpecialTokens, pooler, attentions } = readEncodeOptions(options)
     signal?.throwIfAborted()
-    const request: EncodeRequest = { addSpecialTokens, pooler }
+    const request: EncodeRequest = { addSpecialTokens, pooler, attentions }
     if (layers !== undefined) request.layers = layers
     const given = readInputs(inputs)
     const cancel = newCancelFlag()
@@ -64,7 +64,7 @@ export class Encoder implements api.Encoder {
       settle(() => encoder.encode(given, request, cancel)),
     )
     const texts = tokenizedTexts(encoder, states.tokens, given)
-    return new HiddenStates(states, texts, this.config.hiddenSize, this.config.numLayers)
+    return new HiddenStates(states, texts, this.config)
   }
 
   async tokenize(inputs: Inputs, options?: api.TokenizeOptions): Promise<api.TokenizedText[]> {

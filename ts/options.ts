@@ -38,6 +38,7 @@ const ENCODE_KEYS = keysOf<EncodeOptions>({
   addSpecialTokens: true,
   overflow: true,
   pooler: true,
+  attentions: true,
   signal: true,
 })
 const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
@@ -66,12 +67,13 @@ export function readTokenizeOptions(value: unknown) {
 
 export function readEncodeOptions(value: unknown) {
   const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
-  const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, signal } = options
+  const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, attentions, signal } = options
   if (overflow !== 'error') throw invalidInput(`option overflow must be 'error', not ${describe(overflow)}`)
   return {
     layers: checkLayers(layers),
     addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
     pooler: checkBoolean(pooler, 'pooler', false),
+    attentions: checkBoolean(attentions, 'attentions', false),
     signal: checkSignal(signal),
   }
 }

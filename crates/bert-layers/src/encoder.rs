@@ -39,6 +39,8 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Whether to compute the pooler's output too.
     pub pooler: bool,
+    /// Whether to keep the attention weights of the kept layers' blocks too.
+    pub attentions: bool,
     /// What the tokens' offsets count.
     pub offsets: OffsetUnit,
     /// Ends the call early.
@@ -51,6 +53,7 @@ impl Default for EncodeOptions {
             layers: Layers::All,
             add_special_tokens: true,
             pooler: false,
+            attentions: false,
             offsets: OffsetUnit::Byte,
             cancel: Cancel::new(),
         }
@@ -100,6 +103,12 @@ impl Encoder {
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
+        if options.attentions && layers.iter().all(|&layer| layer == 0) {
+            return Err(Error::InvalidInput(
+                "layer 0, the embedding output, has no attention: keep a layer from 1 on, or leave attentions out"
+                    .into(),
+            ));
+        }
         let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
         for text in 0..tokens.texts() {
             let (tokens, limit) = (tokens.rows(text).len(), config.max_tokens());
@@ -107,7 +116,7 @@ impl Encoder {
                 return Err(Error::TooManyTokens { text, tokens, limit });
             }
         }
-        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
+        let mut out = Output::allocate(&tokens, layers, config, options.pooler, options.attentions)?;
         let batch = PackedBatch::new(&tokens);
         self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
         Ok(out.finish(tokens))

@@ -80,6 +80,7 @@ impl Error {
 fn advice(what: &str) -> &'static str {
     match what {
         "the index" => "use precision int8 or binary without rescoring, or fewer vectors",
+        "the result with its attentions" => "leave attentions out, ask for fewer layers or encode fewer texts at once",
         "the search" => "search fewer queries at once, or with a smaller k",
         _ => "ask for fewer layers or encode fewer texts at once",
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::attentions::Attentions;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::memory::{self, Promise};
@@ -16,6 +17,7 @@ pub struct HiddenStates {
     hidden_size: usize,
     tokens: Tokens,
     pooler_output: Option<Vec<f32>>,
+    attentions: Option<Attentions>,
 }
 
 /// A [`HiddenStates`] taken apart, to hand its buffers on.
@@ -29,6 +31,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// `[text][hidden]`, when the pooler was asked for.
     pub pooler_output: Option<Vec<f32>>,
+    /// The attention weights, when they were asked for.
+    pub attentions: Option<Attentions>,
 }
 
 impl HiddenStates {
@@ -57,6 +61,11 @@ impl HiddenStates {
         self.pooler_output.as_deref()
     }
 
+    /// The attention weights of the kept blocks, when they were asked for.
+    pub fn attentions(&self) -> Option<&Attentions> {
+        self.attentions.as_ref()
+    }
+
     /// One layer `[token of all texts][hidden]`; none if it was not kept.
     pub fn layer(&self, layer: usize) -> Option<&[f32]> {
         let at = self.layers.iter().position(|&kept| kept == layer)?;
@@ -80,7 +89,8 @@ impl HiddenStates {
 
     /// The buffers themselves.
     pub fn into_parts(self) -> Parts {
-        Parts { data: self.data, layers: self.layers, tokens: self.tokens, pooler_output: self.pooler_output }
+        let Self { data, layers, tokens, pooler_output, attentions, .. } = self;
+        Parts { data, layers, tokens, pooler_output, attentions }
     }
 }
 
@@ -91,6 +101,7 @@ pub(crate) struct Output {
     num_layers: usize,
     hidden_size: usize,
     pooler_output: Option<Vec<f32>>,
+    attentions: Option<Attentions>,
     _promise: Promise,
 }
 
@@ -99,17 +110,27 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the memory that the process may still use is less.
-    pub fn allocate(tokens: &Tokens, layers: Vec<usize>, config: &ModelConfig, pooler: bool) -> Result<Self> {
+    pub fn allocate(
+        tokens: &Tokens,
+        layers: Vec<usize>,
+        config: &ModelConfig,
+        pooler: bool,
+        attentions: bool,
+    ) -> Result<Self> {
         let hidden_size = config.hidden_size();
         let pooled = if pooler { tokens.texts() } else { 0 };
         let rows = layers.len() as u64 * tokens.len() as u64 + pooled as u64;
         let bytes = rows.saturating_mul(hidden_size as u64).saturating_mul(size_of::<f32>() as u64);
-        let no_room = || Error::OutOfMemory { what: "the result", bytes };
+        let heads = config.num_heads();
+        let bytes = bytes.saturating_add(if attentions { Attentions::bytes(tokens, &layers, heads) } else { 0 });
+        let what = if attentions { "the result with its attentions" } else { "the result" };
+        let no_room = || Error::OutOfMemory { what, bytes };
         let promise = memory::promise(bytes).map_err(|_| no_room())?;
         let zeroed = |rows: usize| bert_layers_kernels::try_zeroed(rows * hidden_size).map_err(|_| no_room());
         Ok(Self {
             data: zeroed(layers.len() * tokens.len())?,
             pooler_output: if pooler { Some(zeroed(pooled)?) } else { None },
+            attentions: if attentions { Some(Attentions::allocate(tokens, &layers, heads)?) } else { None },
             layers,
             num_layers: config.num_layers(),
             hidden_size,
@@ -124,7 +145,8 @@ impl Output {
             None => self.layers.iter().copied().max().unwrap_or(0),
         };
         let nothing = || (0..=self.num_layers).map(|_| None).collect();
-        let mut sinks: Vec<Sink> = runs.iter().map(|_| Sink { layers: nothing(), deepest, pooler: None }).collect();
+        let sink = |_| Sink { layers: nothing(), deepest, pooler: None, attentions: nothing() };
+        let mut sinks: Vec<Sink> = runs.iter().map(sink).collect();
         let mut rest = self.data.as_mut_slice();
         for &layer in &self.layers {
             for (sink, texts) in sinks.iter_mut().zip(runs) {
@@ -134,6 +156,11 @@ impl Output {
         if let Some(mut rest) = self.pooler_output.as_deref_mut() {
             for (sink, texts) in sinks.iter_mut().zip(runs) {
                 sink.pooler = rest.split_off_mut(..texts.len() * self.hidden_size);
+            }
+        }
+        for (layer, parts) in self.attentions.as_mut().map(|attentions| attentions.parts(runs)).unwrap_or_default() {
+            for (sink, part) in sinks.iter_mut().zip(parts) {
+                sink.attentions[layer] = Some(part);
             }
         }
         sinks
@@ -147,6 +174,7 @@ impl Output {
             hidden_size: self.hidden_size,
             tokens,
             pooler_output: self.pooler_output,
+            attentions: self.attentions,
         }
     }
 }
@@ -156,12 +184,18 @@ pub struct Sink<'r> {
     layers: Vec<Option<&'r mut [f32]>>,
     deepest: usize,
     pooler: Option<&'r mut [f32]>,
+    attentions: Vec<Option<&'r mut [f32]>>,
 }
 
 impl<'r> Sink<'r> {
     /// The rows of a layer, if it is kept.
     pub fn take(&mut self, layer: usize) -> Option<&'r mut [f32]> {
         self.layers[layer].take()
+    }
+
+    /// The attention weights of a layer's block `[text][head][query][key]`, if they are wanted.
+    pub fn take_attentions(&mut self, layer: usize) -> Option<&'r mut [f32]> {
+        self.attentions[layer].take()
     }
 
     /// The rows of the pooler's output `[text][hidden]`, if it is wanted.

@@ -17,6 +17,7 @@
 //!
 //! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states.
 
+mod attentions;
 mod backend;
 mod batch;
 mod cancel;
@@ -37,6 +38,7 @@ mod threads;
 pub mod tokenize;
 mod weights;
 
+pub use attentions::Attentions;
 pub use cancel::Cancel;
 pub use config::ModelConfig;
 pub use device::{DeviceChoice, Dtype};

@@ -34,6 +34,7 @@ pub struct EncodeRequest {
     pub layers: Option<Vec<i64>>,
     pub add_special_tokens: bool,
     pub pooler: bool,
+    pub attentions: bool,
 }
 
 /// The model's sizes.
@@ -54,17 +55,19 @@ pub struct NativeHiddenStates {
     pub data: Float32Array,
     pub layers: Vec<u32>,
     pub pooler_output: Option<Float32Array>,
+    pub attentions: Option<Float32Array>,
     pub tokens: NativeTokens,
 }
 
 impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
-        let Parts { data, layers, tokens, pooler_output } = states.into_parts();
+        let Parts { data, layers, tokens, pooler_output, attentions } = states.into_parts();
         Self {
             // Moves the buffer, which is exactly as long as its contents: nothing is copied.
             data: Float32Array::new(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
             pooler_output: pooler_output.map(Float32Array::new),
+            attentions: attentions.map(|attentions| Float32Array::new(attentions.into_data())),
             tokens: tokens.into(),
         }
     }
@@ -205,6 +208,7 @@ impl NativeEncoder {
             layers: request.layers.map_or(Layers::All, Layers::List),
             add_special_tokens: request.add_special_tokens,
             pooler: request.pooler,
+            attentions: request.attentions,
             offsets: OffsetUnit::Utf16,
             cancel: cancel.inner.clone(),
         };

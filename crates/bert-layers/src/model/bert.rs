@@ -30,7 +30,7 @@ impl<O: Ops> BertModel<O> {
         for i in 0..config.num_hidden_layers {
             let mut block = BertLayer::load(&mut load, &format!("encoder.layer.{i}"))?;
             if let Some(input) = hidden {
-                hidden = Some(block.forward(ops, samples, input, None, None)?);
+                hidden = Some(block.forward(ops, samples, input, None, None, None)?);
                 block.settle(ops)?;
             }
             layer.push(block);
@@ -50,7 +50,8 @@ impl<O: Ops> Model<O> for BertModel<O> {
         let reader = |block: usize| layers.get(block).map(|layer| &layer.query_key_value);
         let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.take(0))?;
         for (i, layer) in layers.iter().enumerate() {
-            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.take(i + 1))?;
+            let (keep, probabilities) = (sink.take(i + 1), sink.take_attentions(i + 1));
+            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), keep, probabilities)?;
         }
         if let (Some(pooler), Some(out)) = (&self.pooler, sink.take_pooler()) {
             // tanh(W · h_L[0] + b): the first token of each text.
@@ -139,10 +140,14 @@ impl<O: Ops> BertLayer<O> {
         hidden: O::Rows<'_>,
         next: Option<&O::Linear>,
         keep: Option<&'r mut [f32]>,
+        probabilities: Option<&mut [f32]>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, intermediate, output, .. } = self;
         let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
+        if let Some(out) = probabilities {
+            ops.attention_probabilities(&qkv, &attention, out)?;
+        }
         let context = ops.attention(&qkv, &attention, attention_output)?;
         drop(qkv); // its memory is the next operation's
         let attended = ops.linear_add_norm(
