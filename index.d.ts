@@ -292,6 +292,12 @@ export interface EncodeOptions extends TokenizeOptions {
    * input of ids.
    */
   words?: 'first' | 'last' | 'mean' | 'max' | undefined
+  /**
+   * Whether to keep the attention weights of the layers that are kept, for {@link HiddenStates.attention}. They take
+   * heads × tokens² numbers a layer and text: 6 MB for 12 heads and 360 tokens. ERR_INVALID_INPUT if layer 0, which has none, is
+   * the only layer. Default false.
+   */
+  attentions?: boolean | undefined
   /** Whether to compute {@link HiddenStates.poolerOutput}; ERR_INVALID_INPUT if the model has no pooler. Default false. */
   pooler?: boolean | undefined
 }
@@ -493,6 +499,8 @@ export interface StreamedStates<I extends EncoderInput = EncoderInput> {
   get(layer: number): Float32Array
   /** A copy of one token in a layer, [hidden]. */
   token(layer: number, token: number): Float32Array
+  /** A copy of one head's attention weights, [tokens × tokens]; as {@link HiddenStates.attention}. */
+  attention(layer: number, head: number): Float32Array
 }
 
 /** One input's vector. It is a copy of its own: a vector that is kept keeps no others alive. */
@@ -542,6 +550,8 @@ export interface HiddenStates {
   readonly hiddenSize: number
   /** [text][hidden]: the model's pooler over each text's first token, if `pooler` was true. */
   readonly poolerOutput: Float32Array | undefined
+  /** All attention weights, [layer but 0][text][head][query][key], if `attentions` was true. Layers are in `layers`' order. */
+  readonly attentions: Float32Array | undefined
 
   /** A layer, [token of all texts][hidden]. Negative layers count from the model's end: -1 is its last, if it was kept. */
   layer(layer: number): Float32Array
@@ -549,6 +559,12 @@ export interface HiddenStates {
   get(layer: number, text: number): Float32Array
   /** One token (with `words`: one word) of a text in a layer, [hidden]. */
   token(layer: number, text: number, token: number): Float32Array
+  /**
+   * The attention weights of one head in one text, [tokens × tokens], if `attentions` was true: how much each token (a row)
+   * takes from each (a column). Rows add up to 1; a masked token has 0 in them. Layers are numbered as everywhere: `layer`'s weights
+   * are those with which block `layer` made hidden state `layer`, Hugging Face's `attentions[layer - 1]`. Layer 0 has none.
+   */
+  attention(layer: number, head: number, text: number): Float32Array
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
 }
@@ -616,6 +632,153 @@ export interface Word {
   sequenceId: number
   /** Its tokens, start and end in the text's columns. */
   tokens: [start: number, end: number]
+}
+
+/** Numbers in an array or a typed array (not of bigint). */
+export type NumericVector =
+  | readonly number[]
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+
+/**
+ * a·b = Σ aᵢbᵢ, in double precision.
+ *
+ * @throws {@link BertLayersError} ERR_INVALID_INPUT for vectors of different lengths, empty ones, or what are no numbers. NaN in
+ *   a vector gives NaN. This goes for all three functions.
+ */
+export declare function dot(a: NumericVector, b: NumericVector): number
+
+/** a·b / (‖a‖ ‖b‖), from -1 to 1; 0 if either vector is zero. */
+export declare function cosineSimilarity(a: NumericVector, b: NumericVector): number
+
+/** ‖a − b‖ = √Σ (aᵢ − bᵢ)². */
+export declare function euclideanDistance(a: NumericVector, b: NumericVector): number
+
+/**
+ * Vectors of one length: an array of vectors; a matrix [vector][dim] end to end (then the dimension must be known); or an object
+ * that has both, such as what `embed` gives.
+ */
+export type Vectors =
+  | readonly NumericVector[]
+  | Float32Array
+  | readonly number[]
+  | { readonly data: Float32Array; readonly dim: number }
+
+/** What is near: a·b / (‖a‖ ‖b‖) or a·b, the highest first, or ‖a − b‖, the lowest first. */
+export type Metric = 'cosine' | 'dot' | 'euclidean'
+
+/** How an index stores the vectors that a search goes through; see {@link VectorIndex}. */
+export type IndexPrecision = 'float32' | 'int8' | 'binary'
+
+/**
+ * Vectors to be searched: a copy of a matrix, outside JavaScript's heap. A search goes through all of them, off the event loop,
+ * with all cores; of equal scores the lower index comes first, and the result is the same on any number of threads.
+ *
+ * | precision | a vector of `dim` numbers takes, in bytes | a search |
+ * |---|---|---|
+ * | 'float32' | 4 · dim | finds the true nearest vectors; candidates in float32, scores in double precision |
+ * | 'int8' | dim rounded up to a multiple of 64, + 4 | goes through a quarter of the memory: 255 levels for each vector |
+ * | 'binary' | dim / 8, in steps of 8 bytes | goes through a 32nd of it: one bit a place, whether it is above 0 |
+ *
+ * To this add 4 bytes for 'cosine' in float32 and 'dot' in binary, 4 for 'euclidean' in int8 and 8 in binary. With `rescore` (the
+ * default) int8 and binary keep the vectors in float32 too, 4 · dim bytes more: a search then takes `oversample` · k
+ * candidates from the small codes and scores these exactly. With `rescore: false` scores are what the codes say: close for
+ * int8, a rough estimate for binary. Binary suits 'cosine' and vectors whose numbers lie on both sides of 0.
+ *
+ * ```ts
+ * import { VectorIndex } from 'bert-layers'
+ *
+ * await using index = VectorIndex.from([[1, 0], [0, 2], [3, 3]], { metric: 'cosine' })
+ * const found = await index.search([[0, 1]], 2)
+ * found.get(0) // [{ index: 1, score: 1 }, { index: 2, score: 0.7071067690849304 }]
+ * ```
+ */
+export declare class VectorIndex implements AsyncDisposable {
+  private constructor()
+
+  /**
+   * Copies vectors into an index, before it returns: they may be written to afterwards.
+   *
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT (no vectors, of different lengths, numbers that are not finite or too large
+   *   to be squared in float32, an option), ERR_OUT_OF_MEMORY.
+   */
+  static from(vectors: Vectors, options?: VectorIndexOptions): VectorIndex
+
+  /** How many vectors there are; indices are 0 to `size` - 1. */
+  readonly size: number
+  /** The length of a vector. */
+  readonly dim: number
+  /** What is near. */
+  readonly metric: Metric
+  /** What a search goes through. */
+  readonly precision: IndexPrecision
+  /** The memory that it takes. */
+  readonly bytes: number
+
+  /**
+   * Finds the `k` nearest vectors to each query; all, if there are fewer. Queries of one call share the way through memory: many
+   * at once cost less than one after the other.
+   *
+   * @param queries Vectors of length `dim`, in any of the forms of {@link Vectors}; a Float32Array of `dim` numbers is one query.
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT (no queries, of another length, numbers that are not finite, k below 1, an
+   *   option), ERR_OUT_OF_MEMORY, ERR_DISPOSED; an aborted call rejects with `signal.reason`.
+   */
+  search(queries: Vectors, k: number, options?: SearchOptions): Promise<Neighbors>
+
+  /** Frees the memory, once the searches in flight are done; the promise resolves then. Later ones reject with ERR_DISPOSED. */
+  dispose(): Promise<void>
+
+  /** `await using` disposes at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Options of {@link VectorIndex.from}. An option that does not exist is an error. */
+export interface VectorIndexOptions {
+  /** The length of a vector; needed where `vectors` are one Float32Array, or one array of numbers. */
+  dim?: number | undefined
+  /** Default 'cosine'. A vector of zeros, or shorter than 1.2e-38 where float32 ends, has the cosine 0 with every other. */
+  metric?: Metric | undefined
+  /** Default 'float32'. */
+  precision?: IndexPrecision | undefined
+  /** Whether int8 and binary keep the vectors in float32 to score candidates exactly. Default true; float32 needs none. */
+  rescore?: boolean | undefined
+  /** Threads that search, 1 to 1024. Default: one a core. The result does not depend on it. */
+  threads?: number | undefined
+}
+
+/** Options of {@link VectorIndex.search}. An option that does not exist is an error. */
+export interface SearchOptions {
+  /** How many candidates are scored exactly for each neighbor wanted, at least 1, where `rescore` is on. Default 4. */
+  oversample?: number | undefined
+  /** Aborts the call: it rejects with `signal.reason` at once, and the work stops soon after. */
+  signal?: AbortSignal | undefined
+}
+
+/** What {@link VectorIndex.search} found. */
+export interface Neighbors {
+  /** How many queries there were. */
+  readonly queries: number
+  /** How many neighbors each has: as many as were asked for, or as the index has. */
+  readonly k: number
+  /** [query][k]: the vectors' indices, the nearest first. */
+  readonly indices: Uint32Array
+  /** [query][k]: their scores, what {@link Metric} says. */
+  readonly scores: Float32Array
+  /** The neighbors of one query; ERR_INVALID_INPUT if there is no such query. */
+  get(query: number): Neighbor[]
+}
+
+/** One vector that was found. */
+export interface Neighbor {
+  index: number
+  score: number
 }
 
 /** What went wrong, for programs. */

@@ -6,6 +6,7 @@ import type * as Contract from '../index.d.ts'
 import type { HiddenStates as HiddenStatesSource } from '../ts/hidden-states.ts'
 import type * as Source from '../ts/index.ts'
 import type { TokenizedText as TokenizedTextSource } from '../ts/tokenized-text.ts'
+import type { Neighbors as NeighborsSource } from '../ts/vector-index.ts'
 
 /** True only for the very same type, readonly and optional marks included. */
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -31,6 +32,13 @@ export type Pins = All<
     Equal<Public<Source.BertLayersError>, Public<Contract.BertLayersError>>,
     Equal<keyof typeof Contract.BertLayersError, keyof typeof Source.BertLayersError>,
     Equal<ConstructorParameters<typeof Contract.BertLayersError>, ConstructorParameters<typeof Source.BertLayersError>>,
+    Equal<Public<Source.VectorIndex>, Public<Contract.VectorIndex>>,
+    Equal<keyof typeof Contract.VectorIndex, keyof typeof Source.VectorIndex>,
+    Equal<Parameters<typeof Source.VectorIndex.from>, Parameters<typeof Contract.VectorIndex.from>>,
+    Equal<Public<NeighborsSource>, Public<Contract.Neighbors>>,
+    Equal<typeof Source.cosineSimilarity, typeof Contract.cosineSimilarity>,
+    Equal<typeof Source.euclideanDistance, typeof Contract.euclideanDistance>,
+    Equal<typeof Source.dot, typeof Contract.dot>,
     // What a user's import resolves to is the contract.
     Equal<typeof Encoder, typeof Contract.Encoder>,
     Equal<typeof BertLayersError, typeof Contract.BertLayersError>,

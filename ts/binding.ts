@@ -63,6 +63,7 @@ export interface EncodeRequest {
   layers?: number[]
   addSpecialTokens: boolean
   pooler: boolean
+  attentions: boolean
   overflow: NativeOverflow
   /** Rows are words, made so. */
   words?: string
@@ -130,6 +131,8 @@ export interface NativeHiddenStates {
   layers: number[]
   /** [text][hidden], when the pooler was asked for. */
   poolerOutput?: Float32Array
+  /** [layer but 0][text][head][query][key], when attentions were asked for. */
+  attentions?: Float32Array
   tokens: NativeTokens
   /** When rows are words. */
   words?: NativeWords
@@ -195,10 +198,44 @@ export interface FileLock {
   release(): void
 }
 
+export interface IndexRequest {
+  dim: number
+  metric: string
+  precision: string
+  rescore: boolean
+  threads?: number
+}
+
+export interface SearchRequest {
+  k: number
+  /** Absent: the engine's own. */
+  oversample?: number
+}
+
+export interface NativeNeighbors {
+  /** As many as were asked for, or as the index has. */
+  k: number
+  /** [query][k] */
+  indices: Uint32Array
+  /** [query][k] */
+  scores: Float32Array
+}
+
+export interface NativeIndex {
+  readonly size: number
+  readonly dim: number
+  readonly bytes: number
+  search(queries: Float32Array, request: SearchRequest, cancel: CancelFlag): Promise<Outcome<NativeNeighbors>>
+  /** No more searches after this; the vectors go when those in flight are done. The promise resolves then. */
+  dispose(): Promise<void>
+}
+
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
   FileLock: new (path: string) => FileLock
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
+  /** Copies the vectors [vector][dim] before it returns. */
+  createIndex(vectors: Float32Array, request: IndexRequest): Outcome<NativeIndex>
   /** Runs a job that panics, to prove that a panic arrives as ERR_INTERNAL. For tests. */
   panicForTest(): Promise<Outcome<void>>
 }

@@ -144,7 +144,7 @@ export class Encoder implements api.Encoder {
       settle(() => encoder.encode(given, request, cancel)),
     )
     const texts = tokenizedTexts(encoder, answer, given)
-    const states = new HiddenStates(answer, texts, this.config.hiddenSize, this.config.numLayers)
+    const states = new HiddenStates(answer, texts, this.config)
     return { states, tokens: answer.tokens.ids.length }
   }
 

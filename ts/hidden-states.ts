@@ -1,4 +1,5 @@
-import type { HiddenStates as Contract, PaddedStates, TokenizedText } from '../index.d.ts'
+import type { HiddenStates as Contract, EncoderConfig, PaddedStates, TokenizedText } from '../index.d.ts'
+import { Attentions } from './attentions.ts'
 import type { NativeHiddenStates } from './binding.ts'
 import { BertLayersError, invalidInput } from './errors.ts'
 import { ofThisRealm } from './realm.ts'
@@ -11,17 +12,25 @@ export class HiddenStates implements Contract {
   readonly texts: readonly TokenizedText[]
   readonly hiddenSize: number
   readonly poolerOutput: Float32Array | undefined
+  readonly attentions: Float32Array | undefined
+  readonly #attentions: Attentions | undefined
   readonly #numLayers: number
   /** Where each text's rows start, and their number at the end. A row is a token, or a word. */
   readonly #starts: Uint32Array
   readonly #row: 'token' | 'word'
 
-  constructor(states: NativeHiddenStates, texts: readonly TokenizedText[], hiddenSize: number, numLayers: number) {
+  constructor(
+    states: NativeHiddenStates,
+    texts: readonly TokenizedText[],
+    { hiddenSize, numLayers, numHeads }: Pick<EncoderConfig, 'hiddenSize' | 'numLayers' | 'numHeads'>,
+  ) {
     this.data = ofThisRealm(states.data)
     this.layers = Object.freeze([...states.layers])
     this.texts = texts
     this.hiddenSize = hiddenSize
     this.poolerOutput = states.poolerOutput && ofThisRealm(states.poolerOutput)
+    this.attentions = states.attentions && ofThisRealm(states.attentions)
+    this.#attentions = this.attentions && new Attentions(this.attentions, states.tokens.starts, numHeads)
     this.#numLayers = numLayers
     this.#starts = (states.words ?? states.tokens).starts
     this.#row = states.words === undefined ? 'token' : 'word'
@@ -43,6 +52,18 @@ export class HiddenStates implements Contract {
       throw invalidInput(`text ${text} has ${has}, not ${describe(token)}`)
     }
     return this.#view(layer, start + token, start + token + 1)
+  }
+
+  attention(layer: number, head: number, text: number): Float32Array {
+    if (this.#attentions === undefined) {
+      throw invalidInput('attentions were not kept: encode with the option attentions: true')
+    }
+    this.#bounds(text)
+    const slot = this.#slot(layer)
+    if (this.layers[slot] === 0)
+      throw invalidInput('layer 0, the embedding output, has no attention: layer 1 is the first')
+    const blocks = this.layers.slice(0, slot).filter(kept => kept > 0).length
+    return this.#attentions.get(blocks, head, text)
   }
 
   padded(layer: number): PaddedStates {

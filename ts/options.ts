@@ -49,6 +49,7 @@ export const ENCODE_KEYS = keysOf<EncodeOptions>({
   overflow: true,
   words: true,
   pooler: true,
+  attentions: true,
   signal: true,
 })
 const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
@@ -87,13 +88,14 @@ export function readTokenizeOptions(value: unknown) {
 
 export function readEncodeOptions(value: unknown) {
   const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
-  const { layers = 'all', addSpecialTokens, overflow, words, pooler, signal } = options
+  const { layers = 'all', addSpecialTokens, overflow, words, pooler, attentions, signal } = options
   return {
     layers: checkLayers(layers),
     overflow: readOverflow(overflow),
     words: checkWords(words),
     addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
     pooler: checkBoolean(pooler, 'pooler', false),
+    attentions: checkBoolean(attentions, 'attentions', false),
     signal: checkSignal(signal),
   }
 }

@@ -39,4 +39,8 @@ export class StreamedStates<I extends EncoderInput> implements Contract<I> {
   token(layer: number, token: number): Float32Array {
     return this.#batch.token(layer, this.#at, token).slice()
   }
+
+  attention(layer: number, head: number): Float32Array {
+    return this.#batch.attention(layer, head, this.#at).slice()
+  }
 }

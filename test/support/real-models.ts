@@ -13,3 +13,6 @@ export const REAL_MODELS = [
   'bert-base-multilingual-cased',
   'bge-small-zh-v1.5',
 ]
+
+/** STS-B: lines `sentence,sentence,score` in stsb-en-dev.csv and stsb-en-test.csv. */
+export const STSB = process.env.BERT_STSB ?? fileURLToPath(new URL('../../../shared/data/stsb', import.meta.url))

@@ -108,7 +108,11 @@ impl Encoder {
         let (wanted, rest, starts) = match pool {
             Pool::Pooler => {
                 let pooler = Some(sequences.pooler_plan()?);
-                (Wanted { mix: None, plan: None, layout, pooler }, Rest::Nothing, (0..=inputs.len()).collect())
+                (
+                    Wanted { mix: None, plan: None, layout, pooler, attentions: None },
+                    Rest::Nothing,
+                    (0..=inputs.len()).collect(),
+                )
             }
             _ => {
                 let groups = pooled.groups(&sequences)?;
@@ -123,7 +127,7 @@ impl Encoder {
         let (width, precision) = (slots * hidden_size, options.precision);
         let layers = (options.combine == Combine::None).then_some(layers);
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
-            let Written { states, pooler } = rest.apply(&tokens, written, num_layers, hidden_size)?;
+            let Written { states, pooler, .. } = rest.apply(&tokens, written, num_layers, hidden_size)?;
             let data = pooler.unwrap_or_else(|| states.into_vec());
             Ok(Embeddings::new(data, width, dim, precision, used, layers, starts, tokens, cuts))
         })

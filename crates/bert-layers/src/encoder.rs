@@ -21,10 +21,7 @@ use crate::reduce::{Reduction, Rest};
 use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::words::{WordPool, Words};
-use crate::{Cancel, Dtype, Error, Result, threads};
-
-/// More threads than any machine has cores: beyond it a number is a mistake.
-const MAX_THREADS: usize = 1024;
+use crate::{Cancel, Dtype, Error, Result, attentions, threads};
 
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +47,8 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Whether to compute the pooler's output too.
     pub pooler: bool,
+    /// Whether to keep the attention weights of the kept layers' blocks too.
+    pub attentions: bool,
     /// What happens to a text that is too long.
     pub overflow: Overflow,
     /// Makes rows words instead of tokens.
@@ -66,6 +65,7 @@ impl Default for EncodeOptions {
             layers: Layers::All,
             add_special_tokens: true,
             pooler: false,
+            attentions: false,
             overflow: Overflow::Error,
             words: None,
             offsets: OffsetUnit::Byte,
@@ -99,15 +99,9 @@ impl Encoder {
     /// [`Error::ModelNotFound`], [`Error::ModelInvalid`], [`Error::ModelUnsupported`], [`Error::DeviceUnavailable`],
     /// [`Error::Cancelled`].
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
-        let threads = options.threads.unwrap_or_else(threads::default_threads);
-        if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(Error::InvalidInput(format!("threads must be 1 to {MAX_THREADS}, is {threads}")));
-        }
+        let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        Ok(Self {
-            model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?,
-            crew: threads::crew(threads)?,
-        })
+        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,
@@ -132,6 +126,12 @@ impl Encoder {
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
+        if options.attentions && layers.iter().all(|&layer| layer == 0) {
+            return Err(Error::InvalidInput(
+                "layer 0, the embedding output, has no attention: keep a layer from 1 on, or leave attentions out"
+                    .into(),
+            ));
+        }
         let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
         let sequences = Sequences::new(tokens, self.limit(), &options.overflow)?;
         let words = match options.words {
@@ -141,11 +141,23 @@ impl Encoder {
             }
             None => None,
         };
+        let attentions = match options.attentions {
+            true if !sequences.as_they_are() => {
+                return Err(Error::InvalidInput(
+                    "a text in several windows has no attention of its own: leave attentions out, or choose another overflow"
+                        .into(),
+                ));
+            }
+            true => Some(attentions::Shape::new(&sequences.tokens, &layers, config.num_heads())),
+            false => None,
+        };
         let pooler = if options.pooler { Some(sequences.pooler_plan()?) } else { None };
         let (mix, layout) = (Mix::Each(layers.clone()), Layout::LayerFirst);
-        let (wanted, rest) = match &words {
+        let (mut wanted, rest) = match &words {
             // The rows are the encoder's own: they are written in place.
-            None if sequences.as_they_are() => (Wanted { mix: Some(mix), plan: None, layout, pooler }, Rest::Nothing),
+            None if sequences.as_they_are() => {
+                (Wanted { mix: Some(mix), plan: None, layout, pooler, attentions: None }, Rest::Nothing)
+            }
             None => {
                 let groups = Groups::tokens(&sequences.tokens.starts);
                 Reduction { mix, layout, groups, reduce: Reduce::Sum }.wanted(&sequences, pooler)
@@ -155,11 +167,12 @@ impl Encoder {
                 Reduction { mix, layout, groups: words.groups(*pool), reduce }.wanted(&sequences, pooler)
             }
         };
+        wanted.attentions = attentions;
         let words = words.map(|(_, words)| words);
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
-            let Written { states: data, pooler: pooler_output } =
+            let Written { states: data, pooler: pooler_output, attentions } =
                 rest.apply(&tokens, written, num_layers, hidden_size)?;
-            Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, words, cuts }, hidden_size))
+            Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, attentions, words, cuts }, hidden_size))
         })
     }
 

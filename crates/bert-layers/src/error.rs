@@ -40,9 +40,7 @@ pub enum Error {
     #[error("{0}")]
     DeviceUnavailable(String),
     /// A result does not fit in memory. Nothing was computed.
-    #[error(
-        "{what} needs {bytes} bytes, more than there is memory for: ask for fewer layers or encode fewer texts at once"
-    )]
+    #[error("{what} needs {bytes} bytes, more than there is memory for: {}", advice(what))]
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
@@ -92,6 +90,16 @@ pub fn catch<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Err(Error::Internal(text.unwrap_or("a panic").into()))
     })
+}
+
+/// What to do when there is no memory for it.
+fn advice(what: &str) -> &'static str {
+    match what {
+        "the index" => "use precision int8 or binary without rescoring, or fewer vectors",
+        "the result with its attentions" => "leave attentions out, ask for fewer layers or encode fewer texts at once",
+        "the search" => "search fewer queries at once, or with a smaller k",
+        _ => "ask for fewer layers or encode fewer texts at once",
+    }
 }
 
 impl From<bert_layers_kernels::AllocError> for Error {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::Tokens;
+use crate::attentions::Attentions;
 use crate::result_buffer::ResultBuffer;
 use crate::sequences::Cuts;
 use crate::words::Words;
@@ -15,6 +16,7 @@ pub struct HiddenStates {
     hidden_size: usize,
     tokens: Tokens,
     pooler_output: Option<Vec<f32>>,
+    attentions: Option<Attentions>,
     words: Option<Words>,
     cuts: Cuts,
 }
@@ -30,6 +32,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// `[text][hidden]`, when the pooler was asked for.
     pub pooler_output: Option<Vec<f32>>,
+    /// The attention weights, when they were asked for.
+    pub attentions: Option<Attentions>,
     /// The words, when rows are words.
     pub words: Option<Words>,
     /// What an overflow left out.
@@ -39,8 +43,8 @@ pub struct Parts {
 impl HiddenStates {
     /// Puts a finished result together.
     pub(crate) fn new(parts: Parts, hidden_size: usize) -> Self {
-        let Parts { data, layers, tokens, pooler_output, words, cuts } = parts;
-        Self { data, layers, hidden_size, tokens, pooler_output, words, cuts }
+        let Parts { data, layers, tokens, pooler_output, attentions, words, cuts } = parts;
+        Self { data, layers, hidden_size, tokens, pooler_output, attentions, words, cuts }
     }
 
     /// Everything: `[layer][token of all texts][hidden]`.
@@ -83,6 +87,11 @@ impl HiddenStates {
         self.pooler_output.as_deref()
     }
 
+    /// The attention weights of the kept blocks, when they were asked for.
+    pub fn attentions(&self) -> Option<&Attentions> {
+        self.attentions.as_ref()
+    }
+
     /// One layer `[row of all texts][hidden]`, a row being a token or a word; none if it was not kept.
     pub fn layer(&self, layer: usize) -> Option<&[f32]> {
         let at = self.layers.iter().position(|&kept| kept == layer)?;
@@ -106,7 +115,7 @@ impl HiddenStates {
 
     /// The buffers themselves.
     pub fn into_parts(self) -> Parts {
-        let Self { data, layers, tokens, pooler_output, words, cuts, .. } = self;
-        Parts { data, layers, tokens, pooler_output, words, cuts }
+        let Self { data, layers, tokens, pooler_output, attentions, words, cuts, .. } = self;
+        Parts { data, layers, tokens, pooler_output, attentions, words, cuts }
     }
 }

@@ -15,8 +15,9 @@
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
 //! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
-//! [`Encoder`] puts them together.
+//! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states.
 
+mod attentions;
 mod backend;
 mod batch;
 mod call;
@@ -46,6 +47,7 @@ mod reduce;
 mod result_buffer;
 mod samples;
 mod schedule;
+mod search;
 mod sequences;
 mod sink;
 mod threads;
@@ -53,6 +55,7 @@ pub mod tokenize;
 mod weights;
 mod words;
 
+pub use attentions::Attentions;
 pub use call::Call;
 pub use cancel::Cancel;
 pub use combine::Combine;
@@ -70,6 +73,7 @@ pub use pool::Pool;
 pub use precision::{Precision, Vectors};
 pub use queue::{Queue, Task};
 pub use result_buffer::ResultBuffer;
+pub use search::{IndexOptions, IndexPrecision, Metric, Neighbors, SearchOptions, VectorIndex};
 pub use sequences::Cuts;
 pub use threads::default_threads;
 pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::attentions::{Attentions, Shape};
 use crate::batch::PackedBatch;
 use crate::fold::{Mix, Plan, Target};
 use crate::memory::{self, Promise};
@@ -19,6 +20,8 @@ pub(crate) struct Wanted {
     pub layout: Layout,
     /// Whether the pooler's output is wanted, a row a sequence or as planned.
     pub pooler: Option<Option<Plan>>,
+    /// Which attention weights are kept; sequences are texts then.
+    pub attentions: Option<Shape>,
 }
 
 /// How the rows of several layers lie in a buffer.
@@ -34,6 +37,7 @@ pub(crate) enum Layout {
 pub(crate) struct Output {
     states: Option<Buffer>,
     pooler: Option<Buffer>,
+    attentions: Option<Attentions>,
     /// The last layer that anything asks for.
     deepest: usize,
     _promise: Promise,
@@ -45,6 +49,8 @@ pub(crate) struct Written {
     pub states: ResultBuffer,
     /// The pooler's output, or what was made of it.
     pub pooler: Option<Vec<f32>>,
+    /// The attention weights.
+    pub attentions: Option<Attentions>,
 }
 
 impl Output {
@@ -53,22 +59,25 @@ impl Output {
     /// # Errors
     /// [`Error::OutOfMemory`] when the memory that the process may still use is less.
     pub fn allocate(batch: &PackedBatch<'_>, wanted: Wanted, num_layers: usize, hidden_size: usize) -> Result<Self> {
-        let Wanted { mix, plan, layout, pooler } = wanted;
+        let Wanted { mix, plan, layout, pooler, attentions } = wanted;
         let deepest = if pooler.is_some() { num_layers } else { mix.as_ref().map_or(0, Mix::deepest) };
-        let states = mix.map(|mix| Shape { rows: batch.len(), mix, plan, layout });
+        let states = mix.map(|mix| Contents { rows: batch.len(), mix, plan, layout });
         let pooler = pooler.map(|plan| {
             let layout = Layout::LayerFirst;
-            Shape { rows: batch.texts(), mix: Mix::Each(vec![0]), plan, layout }
+            Contents { rows: batch.texts(), mix: Mix::Each(vec![0]), plan, layout }
         });
-        let rows = states.iter().chain(&pooler).map(Shape::all_rows).fold(0, u64::saturating_add);
+        let rows = states.iter().chain(&pooler).map(Contents::all_rows).fold(0, u64::saturating_add);
         let bytes = rows.saturating_mul(hidden_size as u64).saturating_mul(size_of::<f32>() as u64);
-        let no_room = || Error::OutOfMemory { what: "the result", bytes };
+        let bytes = bytes.saturating_add(attentions.as_ref().map_or(0, Shape::bytes));
+        let what = if attentions.is_some() { "the result with its attentions" } else { "the result" };
+        let no_room = || Error::OutOfMemory { what, bytes };
         let promise = memory::promise(bytes).map_err(|_| no_room())?;
-        let allocate = |shape: Option<Shape>| match shape {
+        let allocate = |shape: Option<Contents>| match shape {
             Some(shape) => Buffer::allocate(shape, hidden_size).map(Some).map_err(|_| no_room()),
             None => Ok(None),
         };
-        Ok(Self { states: allocate(states)?, pooler: allocate(pooler)?, deepest, _promise: promise })
+        let attentions = attentions.map(Attentions::allocate).transpose().map_err(|_| no_room())?;
+        Ok(Self { states: allocate(states)?, pooler: allocate(pooler)?, attentions, deepest, _promise: promise })
     }
 
     /// The last layer that anything asks for.
@@ -82,12 +91,15 @@ impl Output {
         let rows: Vec<_> = runs.iter().map(|run| batch.rows(run)).collect();
         let states = self.states.as_mut().map(|buffer| buffer.destinations(runs, &rows));
         let pooler = self.pooler.as_mut().map(|buffer| buffer.destinations(runs, runs));
+        let attentions = self.attentions.as_mut().map(|attentions| attentions.parts(runs));
         let (mut states, mut pooler) = (states.into_iter().flatten(), pooler.into_iter().flatten());
+        let mut attentions = attentions.into_iter().flatten();
         let part = |(run, rows): (&Range<usize>, Range<usize>)| Part {
             rows: rows.len(),
             sequences: run.len(),
             states: states.next(),
             pooler: pooler.next(),
+            attentions: attentions.next().unwrap_or_default(),
             deepest: self.deepest,
         };
         runs.iter().zip(rows).map(part).collect()
@@ -96,12 +108,13 @@ impl Output {
     /// The result, when every part is written.
     pub fn finish(self) -> Written {
         let pooler = self.pooler.map(|pooler| pooler.finish().into_vec());
-        Written { states: self.states.map(Buffer::finish).unwrap_or_default(), pooler }
+        let states = self.states.map(Buffer::finish).unwrap_or_default();
+        Written { states, pooler, attentions: self.attentions }
     }
 }
 
 /// What goes into one buffer.
-struct Shape {
+struct Contents {
     /// Rows of the packed batch, or its sequences: what the encoder gives.
     rows: usize,
     mix: Mix,
@@ -109,7 +122,7 @@ struct Shape {
     layout: Layout,
 }
 
-impl Shape {
+impl Contents {
     fn rows(&self) -> usize {
         self.plan.as_ref().map_or(self.rows, Plan::rows)
     }
@@ -124,7 +137,7 @@ impl Shape {
 }
 
 struct Buffer {
-    shape: Shape,
+    shape: Contents,
     width: usize,
     data: ResultBuffer,
     /// `[slot][spare][width]`.
@@ -132,7 +145,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn allocate(shape: Shape, width: usize) -> Result<Self> {
+    fn allocate(shape: Contents, width: usize) -> Result<Self> {
         let slots = shape.mix.slots();
         let len = slots * shape.rows() * width;
         let data = match shape.plan {
@@ -171,7 +184,7 @@ impl Buffer {
     }
 
     fn folded(&mut self, runs: &[Range<usize>], rows: &[Range<usize>]) -> Vec<Destination<'_>> {
-        let Self { shape: Shape { mix, plan, layout, .. }, width, data, spares } = self;
+        let Self { shape: Contents { mix, plan, layout, .. }, width, data, spares } = self;
         let (Some(plan), width) = (plan.as_ref(), *width) else { return Vec::new() };
         let gathers: Vec<_> = runs.iter().map(|run| plan.run(run)).collect();
         // Only the rows between the first and the last that these runs write are taken apart.

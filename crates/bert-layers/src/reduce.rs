@@ -33,7 +33,7 @@ impl Reduction {
         if !(sequences.averages() && maximum) {
             let Self { mix, layout, groups, reduce } = self;
             let plan = Some(sequences.plan(reduce, &groups));
-            return (Wanted { mix: Some(mix), plan, layout, pooler }, Rest::Nothing);
+            return (Wanted { mix: Some(mix), plan, layout, pooler, attentions: None }, Rest::Nothing);
         }
         let layers: Vec<usize> = (0..=self.mix.deepest()).filter(|&layer| self.mix.has(layer)).collect();
         let averages = Wanted {
@@ -41,6 +41,7 @@ impl Reduction {
             plan: Some(sequences.plan(Reduce::Sum, &Groups::tokens(&sequences.tokens.starts))),
             layout: Layout::LayerFirst,
             pooler,
+            attentions: None,
         };
         (averages, Rest::Maximum { reduction: self, layers })
     }
@@ -54,13 +55,13 @@ impl Rest {
         };
         let plan = Plan::of_texts(reduce, &groups, &tokens.starts);
         let batch = PackedBatch::new(tokens);
-        let wanted = Wanted { mix: Some(mix), plan: Some(plan), layout, pooler: None };
+        let wanted = Wanted { mix: Some(mix), plan: Some(plan), layout, pooler: None, attentions: None };
         let mut out = Output::allocate(&batch, wanted, num_layers, hidden_size)?;
         let mut sink = Sink::new(out.parts(&batch, &[0..batch.texts()]));
         for (layer, rows) in layers.into_iter().zip(written.states.chunks(tokens.len() * hidden_size)) {
             sink.put(layer, rows)?;
         }
         drop(sink);
-        Ok(Written { states: out.finish().states, pooler: written.pooler })
+        Ok(Written { states: out.finish().states, ..written })
     }
 }

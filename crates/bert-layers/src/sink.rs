@@ -20,6 +20,8 @@ pub(crate) struct Part<'r> {
     pub states: Option<Destination<'r>>,
     /// Where the pooler's output goes, a row a sequence: layer 0 of this destination.
     pub pooler: Option<Destination<'r>>,
+    /// Where attention weights go, `[sequence][head][query][key]`, for those layers whose blocks' are kept.
+    pub attentions: Vec<(usize, &'r mut [f32])>,
     /// The last layer that anything here asks for.
     pub deepest: usize,
 }
@@ -58,6 +60,19 @@ impl<'r> Sink<'r> {
             [Part { states: Some(Destination::Rows(layers)), .. }] => layers.get_mut(layer)?.take(),
             _ => None,
         }
+    }
+
+    /// Where a layer's attention weights are to be written, for each run of the chunk's sequences that they are wanted of.
+    pub fn take_attentions(&mut self, layer: usize) -> Vec<(Range<usize>, &'r mut [f32])> {
+        let (mut first, mut wanted) = (0, Vec::new());
+        for part in &mut self.parts {
+            let end = first + part.sequences;
+            if let Some(at) = part.attentions.iter().position(|(of, _)| *of == layer) {
+                wanted.push((first..end, part.attentions.swap_remove(at).1));
+            }
+            first = end;
+        }
+        wanted
     }
 
     /// Whether [`put`](Self::put) would do anything with a layer's rows: not if they were lent.

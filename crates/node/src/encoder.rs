@@ -38,6 +38,7 @@ pub struct EncodeRequest {
     pub layers: Option<Vec<i64>>,
     pub add_special_tokens: bool,
     pub pooler: bool,
+    pub attentions: bool,
     pub overflow: NativeOverflow,
     pub words: Option<String>,
 }
@@ -48,6 +49,7 @@ impl EncodeRequest {
             layers: self.layers.map_or(Layers::All, Layers::List),
             add_special_tokens: self.add_special_tokens,
             pooler: self.pooler,
+            attentions: self.attentions,
             overflow: self.overflow.try_into()?,
             words: self.words.as_deref().map(word_pool).transpose()?,
             offsets: OffsetUnit::Utf16,
@@ -74,6 +76,7 @@ pub struct NativeHiddenStates {
     pub data: Float32Array,
     pub layers: Vec<u32>,
     pub pooler_output: Option<Float32Array>,
+    pub attentions: Option<Float32Array>,
     pub tokens: NativeTokens,
     pub words: Option<NativeWords>,
     pub cuts: NativeCuts,
@@ -81,11 +84,12 @@ pub struct NativeHiddenStates {
 
 impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
-        let Parts { data, layers, tokens, pooler_output, words, cuts } = states.into_parts();
+        let Parts { data, layers, tokens, pooler_output, attentions, words, cuts } = states.into_parts();
         Self {
             data: typed_array(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
             pooler_output: pooler_output.map(Float32Array::new),
+            attentions: attentions.map(|attentions| Float32Array::new(attentions.into_data())),
             tokens: tokens.into(),
             words: words.map(NativeWords::from),
             cuts: cuts.into(),

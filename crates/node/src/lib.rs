@@ -13,5 +13,6 @@ mod file_lock;
 mod input;
 mod overflow;
 mod queue;
+mod search;
 mod tokens;
 mod words;

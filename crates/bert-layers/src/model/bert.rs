@@ -1,5 +1,7 @@
 //! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`.
 
+use std::ops::Range;
+
 use bert_layers_kernels::Activation;
 
 use super::Model;
@@ -30,7 +32,7 @@ impl<O: Ops> BertModel<O> {
         for i in 0..config.num_hidden_layers {
             let mut block = BertLayer::load(&mut load, &format!("encoder.layer.{i}"))?;
             if let Some(input) = hidden {
-                hidden = Some(block.forward(ops, samples, input, None, None)?);
+                hidden = Some(block.forward(ops, samples, input, None, None, Vec::new())?);
                 block.settle(ops)?;
             }
             layer.push(block);
@@ -51,7 +53,8 @@ impl<O: Ops> Model<O> for BertModel<O> {
         let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.lend(0))?;
         give(ops, 0, &hidden, &mut sink)?;
         for (i, layer) in layers.iter().enumerate() {
-            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.lend(i + 1))?;
+            let (keep, attentions) = (sink.lend(i + 1), sink.take_attentions(i + 1));
+            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), keep, attentions)?;
             give(ops, i + 1, &hidden, &mut sink)?;
         }
         let pooled = sink.pooled();
@@ -147,10 +150,14 @@ impl<O: Ops> BertLayer<O> {
         hidden: O::Rows<'_>,
         next: Option<&O::Linear>,
         keep: Option<&'r mut [f32]>,
+        attentions: Vec<(Range<usize>, &mut [f32])>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, intermediate, output, .. } = self;
         let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
+        for (texts, out) in attentions {
+            ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;
+        }
         let context = ops.attention(&qkv, &attention, attention_output)?;
         drop(qkv); // its memory is the next operation's
         let attended = ops.linear_add_norm(

@@ -111,6 +111,10 @@ pub trait Ops: Send + Sync {
         next: &Self::Linear,
     ) -> Result<Self::Rows<'static>>;
 
+    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
+    /// key with 0.
+    fn attention_probabilities(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()>;
+
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 

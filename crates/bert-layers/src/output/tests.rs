@@ -62,7 +62,8 @@ impl Call {
 
     fn output(&self, batch: &PackedBatch<'_>) -> Output {
         let pooler = self.pooler.then_some(None);
-        let wanted = Wanted { mix: Some(self.mix.clone()), plan: self.plan(), layout: self.layout, pooler };
+        let wanted =
+            Wanted { mix: Some(self.mix.clone()), plan: self.plan(), layout: self.layout, pooler, attentions: None };
         Output::allocate(batch, wanted, LAYERS, WIDTH).expect("little memory")
     }
 

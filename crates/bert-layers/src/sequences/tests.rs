@@ -41,7 +41,8 @@ fn computed(sequences: &Sequences) -> Vec<f32> {
     let groups = Groups::tokens(&sequences.tokens.starts);
     let batch = sequences.batch();
     let plan = Some(sequences.plan(Reduce::Sum, &groups));
-    let wanted = Wanted { mix: Some(Mix::Each(vec![0])), plan, layout: Layout::LayerFirst, pooler: None };
+    let wanted =
+        Wanted { mix: Some(Mix::Each(vec![0])), plan, layout: Layout::LayerFirst, pooler: None, attentions: None };
     let mut out = Output::allocate(&batch, wanted, 0, 1).expect("little memory");
     let all = 0..batch.texts();
     let ranges = batch.ranges(&all);

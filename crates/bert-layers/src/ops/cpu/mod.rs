@@ -264,8 +264,7 @@ impl Ops for Cpu {
     fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let dim = hidden / attention.heads;
-        let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+        let heads = heads(attention, hidden);
         let (texts, mask) = (attention.texts, attention.mask);
         match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
@@ -286,6 +285,17 @@ impl Ops for Cpu {
         }
     }
 
+    fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+        self.cancel.check()?;
+        let heads = heads(attention, qkv.width() / 3);
+        let (texts, mask) = (attention.texts, attention.mask);
+        match qkv.low() {
+            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, heads, out),
+            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, heads, out),
+        }
+        Ok(())
+    }
+
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
         let width = x.width();
         let mut out = self.scratch.rows(rows.len(), width, None)?;
@@ -298,4 +308,9 @@ impl Ops for Cpu {
     fn read<'a>(&self, x: &'a Rows<'_>) -> Result<Cow<'a, [f32]>> {
         Ok(Cow::Borrowed(x.f32()))
     }
+}
+
+fn heads(attention: &Attention<'_>, hidden: usize) -> Heads {
+    let dim = hidden / attention.heads;
+    Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() }
 }
