@@ -42,7 +42,8 @@ impl Encoder {
         let (batch, config) = (PackedBatch::new(tokens), self.config());
         let wanted = Wanted { mix: Some(mix), plan: Some(plan), layout, pooler: None };
         let mut out = Output::allocate(&batch, wanted, config.num_layers(), config.hidden_size())?;
-        let mut sink = Sink::new(out.parts(&batch, &[0..batch.texts()]));
+        let all = 0..batch.texts();
+        let mut sink = Sink::new(out.parts(&batch, std::slice::from_ref(&all)));
         for (layer, rows) in layers.into_iter().zip(averages.states.chunks(tokens.len() * config.hidden_size())) {
             sink.put(layer, rows)?;
         }
