@@ -9,7 +9,10 @@ if (!found) console.log(`not run: no real models in ${MODELS}; BERT_MODELS may n
 
 const pairs = existsSync(join(STSB, 'stsb-en-test.csv'))
 if (!pairs) console.log(`not run: no sentences of STS-B in ${STSB}; BERT_STSB may name another folder`)
-const include = [...(found ? ['test/models.test.ts'] : []), ...(pairs ? ['test/models-recall.test.ts'] : [])]
+const include = [
+  ...(found ? ['test/models.test.ts', 'test/sts.test.ts'] : []),
+  ...(pairs ? ['test/models-recall.test.ts'] : []),
+]
 
 /** `npm run test:models`: real models, those of them that are there. */
 export default defineConfig({

@@ -20,7 +20,7 @@ export class HiddenStates implements Contract {
   readonly #row: 'token' | 'word'
 
   constructor(
-    states: NativeHiddenStates,
+    states: Omit<NativeHiddenStates, 'cuts'>,
     texts: readonly TokenizedText[],
     { hiddenSize, numLayers, numHeads }: Pick<EncoderConfig, 'hiddenSize' | 'numLayers' | 'numHeads'>,
   ) {
