@@ -11,7 +11,7 @@ if (!found) console.log(`not run: no real models in ${MODELS}; BERT_MODELS may n
 export default defineConfig({
   test: {
     ...base.test,
-    include: found ? ['test/models.test.ts'] : [],
+    include: found ? ['test/models.test.ts', 'test/sts.test.ts'] : [],
     exclude: [],
     passWithNoTests: !found,
     maxWorkers: 1,

@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
 import { ended, runNode } from './support/process.ts'
 import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
+import { copyTinyModel, writeTokenizer } from './support/tiny-model.ts'
 
 interface JsonOutput {
   model: Record<string, unknown>
@@ -120,6 +121,62 @@ describe('npy and safetensors', () => {
   })
 })
 
+describe('embed', () => {
+  async function embed(args: string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await runNode([CLI, 'embed', ...args], { input })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    return stdout
+  }
+
+  test('gives a line a text, as the model means it', async () => {
+    const lines = (await embed([], 'Hello\na "river"\n')).trimEnd().split('\n')
+    const texts = ['Hello', 'a "river"']
+    await using bert = await Encoder.fromPretrained()
+    const vectors = await bert.embed(texts)
+    const expected = texts.map((text, i) => ({ text, embedding: Array.from(vectors.get(i)) }))
+    const actual = lines.map(line => JSON.parse(line) as { text: string; embedding: number[] })
+    expect(actual.map(({ text }) => text)).toEqual(texts)
+    for (const [i, { embedding }] of actual.entries()) {
+      expect(Float32Array.from(embedding)).toEqual(Float32Array.from(expected[i]!.embedding))
+    }
+  })
+
+  test('takes layers, combine, pool and normalize; npy and safetensors have [text, dim]', async () => {
+    const folder = temporaryFolder()
+    const [npy, safetensors] = [join(folder, 'vectors.npy'), join(folder, 'vectors.safetensors')]
+    const args = ['Hello', 'a river', '--layers', '1,-1', '--combine', 'concat', '--pool', 'max', '--normalize']
+    await embed([...args, '--format', 'npy', '--out', npy])
+    await embed([...args, '--format', 'safetensors', '--out', safetensors])
+    await using bert = await Encoder.fromPretrained()
+    const options = { layers: [1, -1], combine: 'concat', pool: 'max', normalize: true } as const
+    const { data } = await bert.embed(['Hello', 'a river'], options)
+    const bytes = readFileSync(npy)
+    const start = 10 + bytes.readUInt16LE(8)
+    expect(bytes.toString('latin1', 10, start)).toMatch(/'shape': \(2, 768\)/)
+    expect(new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer)).toEqual(data)
+    const found = parseSafetensors(readFileSync(safetensors))
+    expect(shape(found, 'embeddings')).toEqual([2, 768])
+    expect(floats(found, 'embeddings')).toEqual(data)
+  })
+
+  test('says when nobody chose the pooling', async () => {
+    const folder = copyTinyModel(temporaryFolder())
+    writeTokenizer(folder)
+    const run = (...args: string[]) => runNode([CLI, 'embed', 'the river', '--model', folder, ...args])
+    expect((await run()).stderr).toMatch(/mean of the tokens.*--pool/)
+    expect((await run('--pool', 'cls')).stderr).toBe('')
+  })
+
+  test('of a text that is too long is a failure, unless told what to do', async () => {
+    const input = `short\n${'word '.repeat(600)}\n`
+    const { code, stderr } = await runNode([CLI, 'embed'], { input })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^ERR_TOO_MANY_TOKENS: line 2.*602/) })
+    for (const overflow of ['truncate', 'window']) {
+      expect((await embed(['--overflow', overflow], input)).trimEnd().split('\n')).toHaveLength(2)
+    }
+  })
+})
+
 describe('--out', () => {
   test('replaces a file, through a link too, and leaves nothing else', async () => {
     const folder = temporaryFolder()
@@ -197,7 +254,13 @@ describe('standard input', () => {
 describe('exit codes', () => {
   test.each([
     [[], /command is missing/],
-    [['embed', 'a'], /'embed'.*encode/],
+    [['embedd', 'a'], /'embedd'.*encode, embed/],
+    [['encode', 'a', '--pool', 'mean'], /--pool is of embed/],
+    [['encode', 'a', '--overflow', 'cut'], /--overflow.*window.*'cut'/],
+    [['embed', 'a', '--pool', 'avg'], /--pool.*weightedmean.*"avg"/],
+    [['embed', 'a', '--combine', 'avg'], /--combine.*concat.*'avg'/],
+    [['embed', 'a', '--format', 'json'], /--format.*jsonl.*'json'/],
+    [['embed', 'a', '--jsonl'], /--jsonl\..*--format jsonl\?/],
     [['encode', 'a', '--layer', '1'], /--layer\b.*--layers/],
     [['encode', 'a', '--layers', '1,x'], /--layers.*'x'/],
     [['encode', 'a', '--layers', ''], /--layers/],

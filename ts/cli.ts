@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
+import { embedCommand } from './cli/embed.ts'
 import { encodeCommand } from './cli/encode.ts'
 import { HELP } from './cli/help.ts'
 import { writeAll } from './cli/output.ts'
@@ -11,6 +12,7 @@ async function main(): Promise<number> {
   try {
     const command = readCommand(process.argv.slice(2))
     if (command.name === 'encode') await encodeCommand(command)
+    else if (command.name === 'embed') await embedCommand(command)
     else await writeAll([command.name === 'help' ? HELP : `${version()}\n`], undefined)
     return 0
   } catch (error) {

@@ -64,7 +64,7 @@ export class Embeddings<P extends Precision> implements Contract<P> {
     return this.#vectors(start + span!, start + span! + 1)
   }
 
-  layer(layer: number): Embeddings<P> {
+  layer(layer: number): Contract<P> {
     const { numLayers, starts } = this.#batch
     if (this.layers === undefined) {
       throw invalidInput("the layers were combined into one vector: give combine: 'none' to have one of each layer")

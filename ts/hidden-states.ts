@@ -16,7 +16,12 @@ export class HiddenStates implements Contract {
   readonly #starts: Uint32Array
   readonly #row: 'token' | 'word'
 
-  constructor(states: NativeHiddenStates, texts: readonly TokenizedText[], hiddenSize: number, numLayers: number) {
+  constructor(
+    states: Omit<NativeHiddenStates, 'cuts'>,
+    texts: readonly TokenizedText[],
+    hiddenSize: number,
+    numLayers: number,
+  ) {
     this.data = ofThisRealm(states.data)
     this.layers = Object.freeze([...states.layers])
     this.texts = texts

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import type { Device, Dtype } from '../../index.d.ts'
+import type { Device, Dtype, Pool } from '../../index.d.ts'
+import { checkPool } from '../embed-options.ts'
 import { BertLayersError } from '../errors.ts'
 import { checkDevice, checkDtype, checkThreads } from '../options.ts'
 import { nearest } from '../validate.ts'
@@ -12,23 +13,47 @@ export class UsageError extends Error {}
 export type Format = 'text' | 'json' | 'npy' | 'safetensors'
 const FORMATS: readonly Format[] = ['text', 'json', 'npy', 'safetensors']
 
-export interface EncodeCommand {
-  name: 'encode'
+export type EmbedFormat = 'jsonl' | 'npy' | 'safetensors'
+const EMBED_FORMATS: readonly EmbedFormat[] = ['jsonl', 'npy', 'safetensors']
+const OVERFLOWS = ['error', 'truncate', 'window'] as const
+const COMBINES = ['mean', 'sum', 'max', 'concat'] as const
+
+/** What the commands about texts have in common. */
+export interface TextsCommand {
   texts: string[]
   model: string | undefined
-  layers: 'all' | number[]
   dtype: Dtype
   device: Device
   threads: number | undefined
-  format: Format
+  overflow: (typeof OVERFLOWS)[number]
   out: string | undefined
 }
 
-export type Command = EncodeCommand | { name: 'help' } | { name: 'version' }
+export interface EncodeCommand extends TextsCommand {
+  name: 'encode'
+  layers: 'all' | number[]
+  format: Format
+}
+
+export interface EmbedCommand extends TextsCommand {
+  name: 'embed'
+  layers: 'all' | number[]
+  combine: (typeof COMBINES)[number]
+  /** Undefined: as the model's files say. */
+  pool: Pool | undefined
+  normalize: true | undefined
+  format: EmbedFormat
+}
+
+export type Command = EncodeCommand | EmbedCommand | { name: 'help' } | { name: 'version' }
 
 const OPTIONS = {
   model: { type: 'string' },
   layers: { type: 'string' },
+  combine: { type: 'string' },
+  pool: { type: 'string' },
+  normalize: { type: 'boolean' },
+  overflow: { type: 'string' },
   dtype: { type: 'string' },
   device: { type: 'string' },
   threads: { type: 'string' },
@@ -37,6 +62,8 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
+/** The options that only embed has. */
+const OF_EMBED = ['combine', 'pool', 'normalize'] as const
 const OPTION_NAMES = Object.keys(OPTIONS)
 
 /** What the command line asks for. */
@@ -47,16 +74,37 @@ export function readCommand(args: string[]): Command {
   const [name, ...texts] = positionals
   if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
-  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there is: encode`)
+  if (name === 'embed') return readEmbed(texts, values)
+  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, embed`)
+  const other = OF_EMBED.find(option => values[option] !== undefined)
+  if (other !== undefined) throw new UsageError(`--${other} is of embed`)
+  const format = oneOf(FORMATS, values.format ?? 'text', 'format')
+  return { name, ...readTextsCommand(texts, values), layers: readLayers(values.layers ?? 'all'), format }
+}
+
+type Values = ReturnType<typeof parseKnown>['values']
+
+function readEmbed(texts: string[], values: Values): EmbedCommand {
+  const { pool } = values
   return {
-    name,
+    name: 'embed',
+    ...readTextsCommand(texts, values),
+    layers: readLayers(values.layers ?? '-1'),
+    combine: oneOf(COMBINES, values.combine ?? 'mean', 'combine'),
+    pool: pool === undefined ? undefined : usage(() => checkPool(pool)),
+    normalize: values.normalize ? true : undefined,
+    format: oneOf(EMBED_FORMATS, values.format ?? 'jsonl', 'format'),
+  }
+}
+
+function readTextsCommand(texts: string[], values: Values): TextsCommand {
+  return {
     texts,
     model: values.model,
-    layers: readLayers(values.layers ?? 'all'),
     dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
     device: usage(() => checkDevice(values.device ?? 'auto')),
     threads: usage(() => checkThreads(readThreads(values.threads))),
-    format: readFormat(values.format ?? 'text'),
+    overflow: oneOf(OVERFLOWS, values.overflow ?? 'error', 'overflow'),
     out: readOut(values.out),
   }
 }
@@ -93,7 +141,7 @@ function checkGivenOnce(tokens: ReturnType<typeof parseKnown>['tokens']): void {
 /** What an option that does not exist could mean, such as --model for -m and --format json for --json. */
 function meantBy(unknown: string): string[] {
   const name = unknown.replace(/^-+/, '').toLowerCase()
-  if (FORMATS.some(format => format === name)) return [`--format ${name}`]
+  if ([...FORMATS, ...EMBED_FORMATS].some(format => format === name)) return [`--format ${name}`]
   const near = nearest(name, OPTION_NAMES)
   const meant = near ? [near] : OPTION_NAMES.filter(option => option.startsWith(name) || name.startsWith(option))
   return meant.map(option => `--${option}`)
@@ -126,10 +174,10 @@ function readThreads(value: string | undefined): number | string | undefined {
   return value !== undefined && /^\d+$/.test(value) ? Number(value) : value
 }
 
-function readFormat(value: string): Format {
-  const format = FORMATS.find(known => known === value)
-  if (format !== undefined) return format
-  throw new UsageError(`--format must be one of ${FORMATS.join(', ')}, not '${value}'`)
+function oneOf<T extends string>(known: readonly T[], value: string, option: string): T {
+  const found = known.find(each => each === value)
+  if (found !== undefined) return found
+  throw new UsageError(`--${option} must be one of ${known.join(', ')}, not '${value}'`)
 }
 
 function readOut(value: string | undefined): string | undefined {

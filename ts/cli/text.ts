@@ -1,5 +1,5 @@
 import type { HiddenStates, TokenizedText } from '../../index.d.ts'
-import type { ModelSummary } from './encode.ts'
+import type { ModelSummary } from './texts.ts'
 
 /** Rows and columns shown at either end of a matrix. */
 const EDGE = 3
