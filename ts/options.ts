@@ -1,7 +1,7 @@
 import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
 import { invalidInput } from './errors.ts'
 import { readOverflow } from './overflow.ts'
-import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
+import { checkCount, checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
   float32: 'float32',
@@ -16,6 +16,8 @@ const DTYPES: Record<string, Dtype> = {
 
 const DEVICE = /^(auto|cpu|cuda(:(0|[1-9]\d{0,3}))?|metal)$/
 const MAX_THREADS = 1024
+/** By default. More than a program means to have; a mistake that makes calls without end is found before memory is. */
+const MAX_QUEUE = 10_000
 /** What the native side's integers hold; no model has so many layers. */
 const MAX_LAYER = 0x7fff_ffff
 
@@ -31,6 +33,7 @@ const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   cacheDir: true,
   localFilesOnly: true,
   threads: true,
+  maxQueue: true,
   signal: true,
 })
 const TOKENIZE_KEYS = keysOf<TokenizeOptions>({ addSpecialTokens: true, signal: true })
@@ -46,7 +49,7 @@ const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
 
 export function readLoadOptions(value: unknown) {
   const options = readOptions<FromPretrainedOptions>(value, LOAD_KEYS)
-  const { device = 'auto', dtype = 'float32', revision, cacheDir, localFilesOnly, threads, signal } = options
+  const { device = 'auto', dtype = 'float32', revision, cacheDir, localFilesOnly, threads, maxQueue, signal } = options
   checkBoolean(localFilesOnly, 'localFilesOnly', false)
   return {
     device: checkDevice(device),
@@ -54,6 +57,7 @@ export function readLoadOptions(value: unknown) {
     revision: optionalText(revision, 'revision'),
     cacheDir: optionalText(cacheDir, 'cacheDir'),
     threads: checkThreads(threads),
+    maxQueue: maxQueue === undefined ? MAX_QUEUE : checkCount(maxQueue, 'option maxQueue', 1),
     signal: checkSignal(signal),
   }
 }
