@@ -17,9 +17,11 @@
 /**
  * A loaded model.
  *
- * It may be used by any number of calls at a time. All work runs outside the event loop. The encodes of one encoder run one
- * after the other, in the order of the calls; `tokenize` and `countTokens` do not wait behind them. Loading the same model
- * twice in a process, worker threads included, shares its weights.
+ * It may be used by any number of calls at a time, up to `maxQueue`. All work runs outside the event loop. Calls of `encode` and
+ * `embed` that wait are computed together where they are small, which changes no number on the CPU, and short ones go before long ones:
+ * so they need not end in the order they were made. A long call that is overtaken by many gets every second turn.
+ * `tokenize` and `countTokens` do not wait behind them. Loading the same model twice in a process, worker threads included, shares its
+ * weights.
  */
 export declare class Encoder implements AsyncDisposable {
   private constructor()
@@ -67,7 +69,7 @@ export declare class Encoder implements AsyncDisposable {
    * Texts are never padded: on the CPU a text's numbers are the same, bit by bit, whatever shares its batch, whichever layers
    * are asked for and however many threads run.
    *
-   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_TOO_MANY_TOKENS, ERR_OUT_OF_MEMORY, ERR_DISPOSED; an aborted call
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_TOO_MANY_TOKENS, ERR_OUT_OF_MEMORY, ERR_BUSY, ERR_DISPOSED; an aborted call
    *   rejects with `signal.reason`.
    * @example
    * const states = await bert.encode([{ text: 'How old are you?', pair: 'What is your age?' }], { layers: [0, -1] })
@@ -177,6 +179,11 @@ export interface FromPretrainedOptions {
   progressCallback?: ProgressCallback | undefined
   /** Threads for this model's arithmetic, 1 to 1024. Default: one a core. The numbers do not depend on it. */
   threads?: number | undefined
+  /**
+   * How many calls of `encode` and `embed` may be under way at a time, those that wait included: one more rejects with ERR_BUSY.
+   * Default 10,000. Streams do not count.
+   */
+  maxQueue?: number | undefined
   /** Aborts loading: the promise rejects with `signal.reason`. What was downloaded stays for the next try. */
   signal?: AbortSignal | undefined
 }
@@ -797,7 +804,7 @@ export type ErrorCode =
   | 'ERR_DEVICE_UNAVAILABLE'
   /** The message says how many bytes were asked for. */
   | 'ERR_OUT_OF_MEMORY'
-  /** Too many calls at a time. This version never gives it: calls wait for each other. */
+  /** More calls at a time than `maxQueue` allows. */
   | 'ERR_BUSY'
   /** A model could not be downloaded: no network, no permission, a hub in trouble, a full disk, a wrong file. */
   | 'ERR_DOWNLOAD'

@@ -23,9 +23,12 @@ export class Encoder implements api.Encoder {
   readonly dtype: api.Dtype
   readonly fingerprint: string
   readonly #native: NativeEncoder
+  readonly #maxQueue: number
+  /** Calls of encode and embed that have not settled. */
+  #underWay = 0
   #disposal: Promise<void> | undefined
 
-  private constructor(encoder: NativeEncoder) {
+  private constructor(encoder: NativeEncoder, maxQueue: number) {
     // JavaScript knows no private constructors.
     if (typeof (encoder as NativeEncoder | undefined)?.idsToTokens !== 'function') {
       throw invalidInput('an encoder is loaded, not constructed: use await Encoder.fromPretrained(model, options)')
@@ -36,10 +39,11 @@ export class Encoder implements api.Encoder {
     this.dtype = encoder.dtype as api.Dtype
     this.fingerprint = encoder.fingerprint
     this.#native = encoder
+    this.#maxQueue = maxQueue
   }
 
   static async fromPretrained(model?: string, options?: api.FromPretrainedOptions): Promise<Encoder> {
-    const { signal, device, dtype, threads, ...where } = readLoadOptions(options)
+    const { signal, device, dtype, threads, maxQueue, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
     const place = await locate(model, { ...where, signal })
     signal?.throwIfAborted()
@@ -53,14 +57,14 @@ export class Encoder implements api.Encoder {
       loading.then(late => late.dispose()).catch(() => {})
       throw isNotFound(error) ? new BertLayersError(error.code, error.message + place.hint) : error
     })
-    return new Encoder(encoder)
+    return new Encoder(encoder, maxQueue)
   }
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
     this.#open()
     const checked = readEncodeOptions(options)
     checked.signal?.throwIfAborted()
-    return (await this.#encode(readInputs(inputs), checked)).states
+    return this.#queued(async () => (await this.#encode(readInputs(inputs), checked)).states)
   }
 
   async embed<P extends api.Precision = 'float32'>(
@@ -70,7 +74,7 @@ export class Encoder implements api.Encoder {
     this.#open()
     const checked = readEmbedOptions(options)
     checked.signal?.throwIfAborted()
-    return (await this.#embed<P>(readEmbedInputs(inputs), checked)).vectors
+    return this.#queued(async () => (await this.#embed<P>(readEmbedInputs(inputs), checked)).vectors)
   }
 
   stream<I extends api.EmbedInput, P extends api.Precision = 'float32'>(
@@ -129,6 +133,23 @@ export class Encoder implements api.Encoder {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+
+  /** Streams do not come here: they bound themselves. */
+  async #queued<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#underWay >= this.#maxQueue) {
+      throw new BertLayersError(
+        'ERR_BUSY',
+        `${this.#underWay} calls are under way, as many as maxQueue allows: await some of them first, give several texts to ` +
+          'one call, use stream(), or load the model with a larger maxQueue',
+      )
+    }
+    this.#underWay++
+    try {
+      return await call()
+    } finally {
+      this.#underWay--
+    }
   }
 
   async #encode(given: NativeInput[], options: ReturnType<typeof readEncodeOptions>) {

@@ -9,7 +9,7 @@ import type {
 } from '../index.d.ts'
 import { invalidInput } from './errors.ts'
 import { readOverflow } from './overflow.ts'
-import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
+import { checkCount, checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
   float32: 'float32',
@@ -24,6 +24,8 @@ const DTYPES: Record<string, Dtype> = {
 
 const DEVICE = /^(auto|cpu|cuda(:(0|[1-9]\d{0,3}))?|metal)$/
 const MAX_THREADS = 1024
+/** By default. More than a program means to have; a mistake that makes calls without end is found before memory is. */
+const MAX_QUEUE = 10_000
 /** What the native side's integers hold; no model has so many layers. */
 const MAX_LAYER = 0x7fff_ffff
 
@@ -40,6 +42,7 @@ const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   localFilesOnly: true,
   progressCallback: true,
   threads: true,
+  maxQueue: true,
   signal: true,
 })
 const TOKENIZE_KEYS = keysOf<TokenizeOptions>({ addSpecialTokens: true, signal: true })
@@ -64,6 +67,7 @@ export function readLoadOptions(value: unknown) {
     localFilesOnly,
     progressCallback,
     threads,
+    maxQueue,
     signal,
   } = options
   return {
@@ -74,6 +78,7 @@ export function readLoadOptions(value: unknown) {
     localFilesOnly: checkBoolean(localFilesOnly, 'localFilesOnly', false),
     progressCallback: checkCallback(progressCallback, 'progressCallback'),
     threads: checkThreads(threads),
+    maxQueue: maxQueue === undefined ? MAX_QUEUE : checkCount(maxQueue, 'option maxQueue', 1),
     signal: checkSignal(signal),
   }
 }

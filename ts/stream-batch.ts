@@ -80,9 +80,9 @@ export class Pool<T extends { index: number; tokens: number }> {
     // byLength[from..to) is taken: it grows to whichever side is nearer in length.
     let from = byLength.indexOf(oldest)
     let to = from + 1
-    for (let tokens = oldest.tokens; ; ) {
+    for (let tokens = oldest.tokens; to - from < byLength.length; ) {
       const shorter = distance(from - 1) <= distance(to)
-      tokens += byLength[shorter ? from - 1 : to]!.tokens // there is one: all of them are more than the budget
+      tokens += byLength[shorter ? from - 1 : to]!.tokens
       if (tokens > budget) break
       if (shorter) from--
       else to++

@@ -46,8 +46,9 @@ export async function* stream<I, B extends { tokens: number }, R>(
     // The source's own end is not waited for: the error is what the consumer must hear of.
     pump.close().catch(() => {})
     throw error
+  } finally {
+    await pump.close()
   }
-  await pump.close()
 }
 
 /** Reads ahead, sends batches, and keeps the results until their turn. */
@@ -92,8 +93,8 @@ class Pump<I, B extends { tokens: number }, R> {
   async ready(): Promise<boolean> {
     for (;;) {
       this.#settings.signal?.throwIfAborted()
-      if (this.#results.has(this.#taken)) return true
       if (this.#taken === this.#failure?.index) throw this.#failure.error
+      if (this.#results.has(this.#taken)) return true
       if (this.#exhausted && this.#taken === this.#read) return false
       const change = new Promise<void>(resolve => {
         this.#wake = resolve
