@@ -24,7 +24,15 @@ export interface EncodeCommand {
   out: string | undefined
 }
 
-export type Command = EncodeCommand | { name: 'help' } | { name: 'version' }
+export interface TokenizeCommand {
+  name: 'tokenize'
+  texts: string[]
+  model: string | undefined
+  format: 'text' | 'json'
+  out: string | undefined
+}
+
+export type Command = EncodeCommand | TokenizeCommand | { name: 'help' } | { name: 'version' }
 
 const OPTIONS = {
   model: { type: 'string' },
@@ -47,7 +55,8 @@ export function readCommand(args: string[]): Command {
   const [name, ...texts] = positionals
   if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
-  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there is: encode`)
+  if (name === 'tokenize') return readTokenize(values, texts)
+  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, tokenize`)
   return {
     name,
     texts,
@@ -59,6 +68,16 @@ export function readCommand(args: string[]): Command {
     format: readFormat(values.format ?? 'text'),
     out: readOut(values.out),
   }
+}
+
+/** Of the options, those that have to do with tokens. */
+function readTokenize(values: ReturnType<typeof parseKnown>['values'], texts: string[]): TokenizeCommand {
+  const { model, format = 'text', out, ...others } = values
+  const [other] = Object.keys(others)
+  if (other !== undefined) throw new UsageError(`tokenize has no --${other}; it has --model, --format and --out`)
+  if (format !== 'text' && format !== 'json')
+    throw new UsageError(`tokenize --format must be text or json, not '${format}'`)
+  return { name: 'tokenize', texts, model, format, out: readOut(out) }
 }
 
 function parse(args: string[]) {
