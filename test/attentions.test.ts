@@ -145,4 +145,17 @@ describe('what is not there', () => {
     const wrong = { attentions: [1] } as unknown as { attentions: boolean }
     await expectFailure(() => bert.encode({ ids: [5] }, wrong), 'ERR_INVALID_INPUT', /attentions must be true or false/)
   })
+
+  test('is not enough memory: the bytes are told before anything is computed', async () => {
+    await using mini = await Encoder.fromPretrained()
+    const input = { ids: new Uint32Array(512).fill(7) }
+    const inputs = Array.from({ length: 20_000 }, () => input)
+    const bytes = 20_000 * (512 * 384 + 12 * 512 ** 2) * 4
+    await expectFailure(
+      () => mini.encode(inputs, { layers: -1, attentions: true }),
+      'ERR_OUT_OF_MEMORY',
+      String(bytes),
+      /leave attentions out/,
+    )
+  })
 })

@@ -84,6 +84,56 @@ describe('json', () => {
   })
 })
 
+describe('tokenize', () => {
+  async function tokenize(args: string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await runNode([CLI, 'tokenize', ...args], { input })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    return stdout
+  }
+
+  test('text shows a line a token, with unknown ones marked', async () => {
+    const lines = (await tokenize(['你 embeds one\u0007', 'word '.repeat(600)])).split('\n')
+    expect(lines[0]).toMatch(/all-minilm-l6-v2: bert, 30522 entries.*at most 512 tokens/)
+    expect(lines.slice(1, 12)).toEqual([
+      '',
+      'text 0: 你 embeds one\\x07',
+      '  7 tokens',
+      '  token    id  offsets  word',
+      '      0   101                 [CLS]  special',
+      '      1   100      0-1     0  [UNK](你)  unknown',
+      '      2  7861      2-4     1  em',
+      '      3  8270      4-7     1  ##bed',
+      '      4  2015      7-8     1  ##s',
+      '      5  2028     9-12     2  one',
+      '      6   102                 [SEP]  special',
+    ])
+    expect(lines).toContain('  602 tokens, 90 too many for this model')
+  })
+
+  test('json is what encoder.tokenize gives, a text a line of standard input', async () => {
+    const output = JSON.parse(await tokenize(['--format', 'json'], 'Hello 😀\n\n'))
+    expect(output.model).toEqual({
+      name: '@bert-layers/all-minilm-l6-v2',
+      modelType: 'bert',
+      vocabSize: 30522,
+      maxTokens: 512,
+    })
+    await using bert = await Encoder.fromPretrained()
+    const texts = await bert.tokenize(['Hello 😀', ''])
+    expect(output.texts).toEqual(JSON.parse(JSON.stringify(texts)))
+    expect(output.texts[0]).toMatchObject({ tokens: ['[CLS]', 'hello', '[UNK]', '[SEP]'], unknownTokens: [2] })
+  })
+
+  test('goes to a file, and an error says its code', async () => {
+    const file = join(temporaryFolder(), 'tokens.json')
+    expect(await tokenize(['Hello', '--format', 'json', '--out', file])).toBe('')
+    expect(JSON.parse(readFileSync(file, 'utf8')).texts[0].ids).toEqual([101, 7592, 102])
+    const { code, stderr } = await runNode([CLI, 'tokenize', 'a', '--model', goldenFolder('bert')])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*tokenizer/)
+  })
+})
+
 describe('npy and safetensors', () => {
   test('npy is a NumPy array [layer, token, hidden]', async () => {
     const file = join(temporaryFolder(), 'states.npy')
@@ -254,13 +304,15 @@ describe('standard input', () => {
 describe('exit codes', () => {
   test.each([
     [[], /command is missing/],
-    [['embedd', 'a'], /'embedd'.*encode, embed/],
+    [['embedd', 'a'], /'embedd'.*encode, embed, tokenize/],
     [['encode', 'a', '--pool', 'mean'], /--pool is of embed/],
     [['encode', 'a', '--overflow', 'cut'], /--overflow.*window.*'cut'/],
     [['embed', 'a', '--pool', 'avg'], /--pool.*weightedmean.*"avg"/],
     [['embed', 'a', '--combine', 'avg'], /--combine.*concat.*'avg'/],
     [['embed', 'a', '--format', 'json'], /--format.*jsonl.*'json'/],
     [['embed', 'a', '--jsonl'], /--jsonl\..*--format jsonl\?/],
+    [['tokenize', 'a', '--layers', '1'], /tokenize has no --layers.*--model/],
+    [['tokenize', 'a', '--format', 'npy'], /text or json.*'npy'/],
     [['encode', 'a', '--layer', '1'], /--layer\b.*--layers/],
     [['encode', 'a', '--layers', '1,x'], /--layers.*'x'/],
     [['encode', 'a', '--layers', ''], /--layers/],

@@ -286,4 +286,15 @@ describe('what makes no sense is refused', () => {
     expect(found.k).toBe(2)
     await expectFailure(() => found.get(1), 'ERR_INVALID_INPUT', /queries 0 to 0/)
   })
+
+  test('a result that there is no memory for', async () => {
+    const many = new Float32Array(300_000).fill(1)
+    await using index = VectorIndex.from(many, { dim: 1 })
+    const bytes = many.length ** 2 * 8
+    const error = await failureOf(() => index.search(many, many.length))
+    expect(error).toMatchObject({ code: 'ERR_OUT_OF_MEMORY' })
+    const told = Number(/needs (\d+) bytes/.exec((error as Error).message)?.[1])
+    expect(told).toBeGreaterThanOrEqual(bytes)
+    expect((error as Error).message).toMatch(/fewer queries.*smaller k/)
+  })
 })

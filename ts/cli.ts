@@ -4,6 +4,7 @@ import { embedCommand } from './cli/embed.ts'
 import { encodeCommand } from './cli/encode.ts'
 import { HELP } from './cli/help.ts'
 import { writeAll } from './cli/output.ts'
+import { tokenizeCommand } from './cli/tokenize.ts'
 import { version } from './cli/version.ts'
 import { BertLayersError } from './errors.ts'
 
@@ -13,6 +14,7 @@ async function main(): Promise<number> {
     const command = readCommand(process.argv.slice(2))
     if (command.name === 'encode') await encodeCommand(command)
     else if (command.name === 'embed') await embedCommand(command)
+    else if (command.name === 'tokenize') await tokenizeCommand(command)
     else await writeAll([command.name === 'help' ? HELP : `${version()}\n`], undefined)
     return 0
   } catch (error) {

@@ -48,7 +48,18 @@ export interface EmbedCommand extends TextsCommand {
   format: EmbedFormat
 }
 
-export type Command = EncodeCommand | EmbedCommand | { name: 'help' } | { name: 'version' }
+export interface TokenizeCommand {
+  name: 'tokenize'
+  texts: string[]
+  model: string | undefined
+  revision: string | undefined
+  cacheDir: string | undefined
+  localFilesOnly: boolean
+  format: 'text' | 'json'
+  out: string | undefined
+}
+
+export type Command = EncodeCommand | EmbedCommand | TokenizeCommand | { name: 'help' } | { name: 'version' }
 
 const OPTIONS = {
   model: { type: 'string' },
@@ -81,7 +92,8 @@ export function readCommand(args: string[]): Command {
   if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
   if (name === 'embed') return readEmbed(texts, values)
-  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, embed`)
+  if (name === 'tokenize') return readTokenize(values, texts)
+  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, embed, tokenize`)
   const other = OF_EMBED.find(option => values[option] !== undefined)
   if (other !== undefined) throw new UsageError(`--${other} is of embed`)
   const format = oneOf(FORMATS, values.format ?? 'text', 'format')
@@ -115,6 +127,27 @@ function readTextsCommand(texts: string[], values: Values): TextsCommand {
     threads: usage(() => checkThreads(readThreads(values.threads))),
     overflow: oneOf(OVERFLOWS, values.overflow ?? 'error', 'overflow'),
     out: readOut(values.out),
+  }
+}
+
+/** Of the options, those that have to do with tokens. */
+function readTokenize(values: Values, texts: string[]): TokenizeCommand {
+  const { model, revision, 'cache-dir': cacheDir, 'local-files-only': localFilesOnly = false, ...rest } = values
+  const { format = 'text', out, ...others } = rest
+  const [other] = Object.keys(others)
+  if (other !== undefined)
+    throw new UsageError(`tokenize has no --${other}; it has --model and where to find it, --format and --out`)
+  if (format !== 'text' && format !== 'json')
+    throw new UsageError(`tokenize --format must be text or json, not '${format}'`)
+  return {
+    name: 'tokenize',
+    texts,
+    model,
+    revision: readFilled('revision', revision),
+    cacheDir: readFilled('cache-dir', cacheDir),
+    localFilesOnly,
+    format,
+    out: readOut(out),
   }
 }
 

@@ -3,6 +3,8 @@ export const HELP = `bert-layers: the hidden states of every layer of a BERT enc
 Usage:
   bert-layers encode [TEXT...] [options]    the hidden states
   bert-layers embed [TEXT...] [options]     one vector a text
+  bert-layers tokenize [TEXT...] [--model M] [--format text|json] [--out FILE]
+                                            tokens with ids, offsets (UTF-16) and words; unknown ones are marked
   bert-layers help
 
 Texts are the arguments or, without any, the lines of standard input.
@@ -39,6 +41,7 @@ Examples:
   bert-layers encode 'Hello, world!' --layers -1 --format json
   bert-layers encode --model bert-base-uncased --format npy --out states.npy < texts.txt
   bert-layers embed --layers 1,12 --model bert-base-uncased < texts.txt > vectors.jsonl
+  bert-layers tokenize 'Which of these words are known?'
   bert-layers encode -- '- a text that begins with a dash'
 
 Environment, as huggingface_hub has it: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
