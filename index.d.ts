@@ -17,9 +17,11 @@
 /**
  * A loaded model.
  *
- * It may be used by any number of calls at a time. All work runs outside the event loop. The encodes of one encoder run one
- * after the other, in the order of the calls; `tokenize` and `countTokens` do not wait behind them. Loading the same model
- * twice in a process, worker threads included, shares its weights.
+ * It may be used by any number of calls at a time, up to `maxQueue`. All work runs outside the event loop. Calls of `encode` and
+ * `embed` that wait are computed together where they are small, which changes no number on the CPU, and short ones go before long ones:
+ * so they need not end in the order they were made. A long call that is overtaken by many gets every second turn.
+ * `tokenize` and `countTokens` do not wait behind them. Loading the same model twice in a process, worker threads included, shares its
+ * weights.
  */
 export declare class Encoder implements AsyncDisposable {
   private constructor()
@@ -28,11 +30,20 @@ export declare class Encoder implements AsyncDisposable {
    * Loads a model.
    *
    * @param model A folder in Hugging Face layout (config.json; weights as safetensors, PyTorch's .bin, Flax's msgpack or a TensorFlow
-   *   checkpoint, the first of these that is there; tokenizer.json, vocab.txt, or vocab.json with merges.txt), or a name, which
-   *   is looked up as a folder, in the Hugging Face cache (`HF_HUB_CACHE`, `HF_HOME`) and among the installed packages
-   *   (`NAME` and `@bert-layers/NAME`). Without it: all-MiniLM-L6-v2, which comes with this package.
-   * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED, ERR_DEVICE_UNAVAILABLE,
-   *   ERR_INVALID_INPUT (an option), ERR_OUT_OF_MEMORY.
+   *   checkpoint, the first of these that is there; tokenizer.json, vocab.txt, or vocab.json with merges.txt), an installed package
+   *   (`NAME` or `@bert-layers/NAME`), or a name on the Hugging Face hub, such as 'bert-base-uncased'. Without it:
+   *   all-MiniLM-L6-v2, which comes with this package.
+   *
+   *   From the hub the files that are needed are downloaded into the Hugging Face cache, which Python shares, and nothing else:
+   *   the best single format of the weights, the configuration, the tokenizer, what sentence-transformers says of it. What is
+   *   there costs one request, which asks what the revision stands for (none for a commit); where the hub cannot be reached,
+   *   what is in the cache is used and a warning says so. A download that broke off goes on where it stopped, and a file has
+   *   its name only when its size and hash are what the hub states. A folder or a package never touches the network.
+   *
+   *   Environment, as huggingface_hub has it: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` (sent to the hub only),
+   *   `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT`, `HTTPS_PROXY`, `NO_PROXY`.
+   * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED,
+   *   ERR_DEVICE_UNAVAILABLE, ERR_INVALID_INPUT (an option), ERR_OUT_OF_MEMORY.
    * @example
    * const bert = await Encoder.fromPretrained('./models/bert-base-uncased', { device: 'cpu', dtype: 'float32' })
    */
@@ -59,12 +70,60 @@ export declare class Encoder implements AsyncDisposable {
    * Texts are never padded: on the CPU a text's numbers are the same, bit by bit, whatever shares its batch, whichever layers
    * are asked for and however many threads run.
    *
-   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_TOO_MANY_TOKENS, ERR_OUT_OF_MEMORY, ERR_DISPOSED; an aborted call
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT, ERR_TOO_MANY_TOKENS, ERR_OUT_OF_MEMORY, ERR_BUSY, ERR_DISPOSED; an aborted call
    *   rejects with `signal.reason`.
    * @example
    * const states = await bert.encode([{ text: 'How old are you?', pair: 'What is your age?' }], { layers: [0, -1] })
    */
   encode(inputs: EncoderInput | readonly EncoderInput[], options?: EncodeOptions): Promise<HiddenStates>
+
+  /**
+   * Makes one vector of each text, or of spans of it, from any mix of layers; hidden states are not kept.
+   *
+   * Layers are combined token by token, then tokens are pooled. By default it makes the vectors that the model's authors meant,
+   * as sentence-transformers does: the last layer, with the pooling, normalization, prompt and length that the model's files name;
+   * {@link Embeddings.pooling} says whether they do. A text's vector is the same, bit by bit, whatever shares its call.
+   *
+   * @throws {@link BertLayersError} as {@link Encoder.encode}; ERR_MODEL_UNSUPPORTED for a model whose files ask for a way of
+   *   pooling that is not known, unless `pool` names another.
+   * @example
+   * const vectors = await bert.embed(['How old are you?', 'What is your age?'], { layers: [1, -1], normalize: true })
+   * vectors.get(0) // Float32Array, [dim]
+   */
+  embed<P extends Precision = 'float32'>(
+    inputs: EmbedInput | readonly EmbedInput[],
+    options?: EmbedOptions<P>,
+  ): Promise<Embeddings<P>>
+
+  /**
+   * Encodes any number of inputs in bounded memory: a generator, a readable stream of lines, a database's iterator. The results
+   * come one by one in the order of the inputs.
+   *
+   * Inputs are read ahead and encoded in batches of similar lengths, two of them on their way at a time; a consumer that takes its time
+   * stops the reading. When the consumer stops early, the source's `return()` is called.
+   *
+   * An input that cannot be encoded ends the stream: the results of all inputs before it come first, then the error, whose
+   * {@link BertLayersError.index} says which input it was. So does an error of the source itself.
+   *
+   * With the option `embed` each result is the input's vector, else its hidden states.
+   *
+   * @throws {@link BertLayersError} at once: ERR_INVALID_INPUT (the source or an option), ERR_DISPOSED. While iterating: what
+   *   {@link Encoder.encode} and {@link Encoder.embed} reject with, an error of the source or of `progressCallback`; an aborted stream
+   *   rejects with `signal.reason`.
+   * @example
+   * const lines = createInterface({ input: createReadStream('corpus.txt') })
+   * for await (const { input, vector } of bert.stream(lines, { embed: true })) await save(input, vector)
+   * @example
+   * for await (const states of bert.stream(rows(), { layers: -1 })) console.log(states.index, states.token(-1, 0))
+   */
+  stream<I extends EmbedInput, P extends Precision = 'float32'>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options: EmbedStreamOptions<P>,
+  ): AsyncGenerator<StreamedVectors<I, P>, void, undefined>
+  stream<I extends EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: EncodeStreamOptions,
+  ): AsyncGenerator<StreamedStates<I>, void, undefined>
 
   /**
    * Tokenizes only: what `encode(…).texts` would hold. One entry an input, for a single input too. There is no limit on the
@@ -111,17 +170,47 @@ export interface FromPretrainedOptions {
    * GPUs. What a device cannot do is ERR_DEVICE_UNAVAILABLE.
    */
   dtype?: Dtype | DtypeAlias | undefined
-  /** Branch, tag or commit of a model in the Hugging Face cache. Default 'main'. */
+  /** Branch, tag or commit of a model on the hub. Default 'main'. */
   revision?: string | undefined
-  /** The Hugging Face cache to look in. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
+  /** The Hugging Face cache to use. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
   cacheDir?: string | undefined
-  /** Never download. This version loads local files only, whatever is given here. */
+  /** Never use the network: what is neither a folder, a package nor in the cache is ERR_MODEL_NOT_FOUND. Default false. */
   localFilesOnly?: boolean | undefined
+  /** Told of each file that is downloaded. What it throws ends the load, which rejects with it. */
+  progressCallback?: ProgressCallback | undefined
   /** Threads for this model's arithmetic, 1 to 1024. Default: one a core. The numbers do not depend on it. */
   threads?: number | undefined
-  /** Aborts loading: the promise rejects with `signal.reason`. */
+  /**
+   * How many calls of `encode` and `embed` may be under way at a time, those that wait included: one more rejects with ERR_BUSY.
+   * Default 10,000. Streams do not count.
+   */
+  maxQueue?: number | undefined
+  /** Aborts loading: the promise rejects with `signal.reason`. What was downloaded stays for the next try. */
   signal?: AbortSignal | undefined
 }
+
+/** Told what happens to the files that are downloaded. */
+export type ProgressCallback = (info: ProgressInfo) => void
+
+/**
+ * What happens to one file, as transformers.js tells it: 'initiate' once it is to be downloaded, 'download' before the first
+ * byte, 'progress' at most every 50 ms and at the end, 'done' when it is in the cache (another process may have put it there).
+ */
+export type ProgressInfo =
+  | { status: 'initiate' | 'download' | 'done'; name: string; file: string }
+  | {
+      status: 'progress'
+      /** The model's name. */
+      name: string
+      /** The file's path in the model's repository. */
+      file: string
+      /** Per cent, 0 to 100. */
+      progress: number
+      /** Bytes that are there, those of a former try included. */
+      loaded: number
+      /** Bytes in all. */
+      total: number
+    }
 
 /** Where a model runs. */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'metal'
@@ -172,6 +261,19 @@ export interface IdsInput {
   attentionMask?: NumberArray | readonly boolean[] | undefined
 }
 
+/** A text of which {@link Encoder.embed} makes a vector a span, from states that have seen the whole text (late chunking). */
+export interface SpansInput {
+  text: string
+  /**
+   * Start and end of each span in UTF-16 code units, as `text.slice(start, end)` takes them: 0 ≤ start < end ≤ text.length. A
+   * token belongs to each span that it overlaps; special tokens belong to none. A span without a token is ERR_INVALID_INPUT.
+   */
+  spans: readonly (readonly [start: number, end: number])[]
+}
+
+/** What {@link Encoder.embed} takes. */
+export type EmbedInput = EncoderInput | SpansInput
+
 /** Whole numbers, in an array or a typed array (not of bigint). It is copied before the call returns. */
 export type NumberArray =
   | readonly number[]
@@ -190,9 +292,235 @@ export interface EncodeOptions extends TokenizeOptions {
    */
   layers?: 'all' | number | readonly number[] | undefined
   /** What happens to an input with more tokens than the model takes. 'error' (the default): ERR_TOO_MANY_TOKENS. */
-  overflow?: 'error' | undefined
+  overflow?: Overflow | undefined
+  /**
+   * Makes the rows of the result words instead of tokens: those of the tokenizer, or of `{ words }`, which `texts[i].words` lists.
+   * A word's row is its first token's state, its last token's, their average, or the largest of each component. Special tokens
+   * have no row. A word of `{ words }` that has no token, such as an empty one, has a row of zeros. ERR_INVALID_INPUT for an
+   * input of ids.
+   */
+  words?: 'first' | 'last' | 'mean' | 'max' | undefined
+  /**
+   * Whether to keep the attention weights of the layers that are kept, for {@link HiddenStates.attention}. They take
+   * heads × tokens² numbers a layer and text: 6 MB for 12 heads and 360 tokens. ERR_INVALID_INPUT if layer 0, which has none, is
+   * the only layer. Default false.
+   */
+  attentions?: boolean | undefined
   /** Whether to compute {@link HiddenStates.poolerOutput}; ERR_INVALID_INPUT if the model has no pooler. Default false. */
   pooler?: boolean | undefined
+}
+
+/**
+ * What happens to an input with more tokens than the limit. Special tokens at its ends ([CLS] and [SEP], say) are kept always, and
+ * every window has its own; "content" is what lies between them. A pair is never cut: it is ERR_TOO_MANY_TOKENS.
+ *
+ * - 'error': ERR_TOO_MANY_TOKENS.
+ * - 'truncate', short for `{ truncate: 'head' }`: the first tokens are kept. 'tail': the last ones. 'head+tail': the first `head`
+ *   content tokens and the last ones that there is room for beside them; by default `head` is a quarter of the room, 128 of 510
+ *   (Sun et al. 2019). `texts[i].truncated` says how many tokens were left out.
+ * - 'window', short for `{ window: {} }`: the text is encoded in windows that overlap, so every token has a state.
+ * - `{ sample: { windows, seed } }`: that many windows, drawn at random, none overlapping (fewer if there is no room for so many).
+ *   The text's rows are those of the windows only; `texts[i].sampled` says which. The same seed draws the same windows of a text.
+ */
+export type Overflow =
+  | 'error'
+  | 'truncate'
+  | 'window'
+  | { truncate: 'head' | 'tail' | 'head+tail'; head?: number | undefined }
+  | { window: WindowOptions }
+  | { sample: { windows: number; seed: number } }
+
+/** Windows over a long text. */
+export interface WindowOptions {
+  /** Tokens of a window, special tokens included. Default: the limit. A text of more tokens is split. */
+  size?: number | undefined
+  /**
+   * Content tokens from the start of one window to the start of the next (not the overlap, which Transformers' tokenizers call
+   * stride). Default: half of a window's content. The last window ends with the text, so it may begin sooner.
+   */
+  stride?: number | undefined
+  /**
+   * The state of a token that several windows have. 'center' (the default): that of the window in whose middle it is most nearly,
+   * where it has most context on both sides; special tokens before the text are the first window's, those behind it the last one's.
+   * 'mean': the average over the windows that have it; every window has the special tokens.
+   */
+  merge?: 'center' | 'mean' | undefined
+}
+
+/** Options of {@link Encoder.embed}. An option that does not exist is an error. */
+export interface EmbedOptions<P extends Precision = Precision> {
+  /** The layers to combine, as in {@link EncodeOptions.layers}. Default -1: the last block's output. */
+  layers?: 'all' | number | readonly number[] | undefined
+  /**
+   * How the layers become one, token by token: their average (the default), sum, or the largest of each component; 'concat' puts
+   * them one behind the other, in the order given; 'none' keeps them apart, a vector for each ({@link Embeddings.layer}). An array
+   * has one weight for each layer, used as given. `scalarMix` is γ · Σ softmax(s)ₖ hₖ (Peters et al. 2018), γ 1 by default.
+   */
+  combine?:
+    | 'mean'
+    | 'sum'
+    | 'max'
+    | 'concat'
+    | 'none'
+    | readonly number[]
+    | { scalarMix: readonly number[]; gamma?: number | undefined }
+    | undefined
+  /** How token vectors become one. Default: what the model's files say, else 'mean'. */
+  pool?: Pool | undefined
+  /** Whether special tokens such as [CLS] are pooled with the others. Default true. */
+  includeSpecialTokens?: boolean | undefined
+  /** Whether to make vectors unit length (L2). Default: what the model's files say, else false. */
+  normalize?: boolean | undefined
+  /** Only the first so many numbers of a vector, taken before it is normalized (Matryoshka models). */
+  truncateDim?: number | undefined
+  /** A text that is put before each input, such as 'query: '; '' for none. Default: the model's default prompt, where it has one. */
+  prompt?: string | undefined
+  /** One of the prompts that the model's files name, instead of `prompt`. */
+  promptName?: string | undefined
+  /** What happens to an input that is too long. Default 'error'. */
+  overflow?: Overflow | undefined
+  /**
+   * The most tokens of an input, special ones and the prompt's included; windows are of this size. Default: what the model's files
+   * say its vectors are made for (`max_seq_length` in sentence_bert_config.json, 256 for the model that comes with this package),
+   * else `config.maxTokens`, which it cannot exceed.
+   */
+  maxTokens?: number | undefined
+  /** How the vectors' numbers are stored; see {@link VectorData}. Default 'float32'. */
+  precision?: P | undefined
+  /** Aborts the call, as in {@link TokenizeOptions.signal}. */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * How token vectors become one, as sentence-transformers defines it; masked tokens never count. 'mean': their average. 'cls': the
+ * first token's. 'max': the largest of each component. 'last': the last token's. 'weightedmean': the average weighted with the
+ * token's position, counted from 1. 'pooler': the model's own, tanh(W · h + b) of the last layer's first token.
+ *
+ * 'cls', 'last' and 'pooler' take a token which, in a text of several windows, has seen one of them only: that is ERR_INVALID_INPUT
+ * unless the windows are averaged (`merge: 'mean'`).
+ */
+export type Pool = 'mean' | 'cls' | 'max' | 'last' | 'weightedmean' | 'pooler'
+
+/** How the numbers of vectors are stored. */
+export type Precision = keyof VectorData
+
+/** The array that holds vectors in each precision, one vector after the other. Numbers are little-endian on every platform. */
+export interface VectorData {
+  /** 4 bytes a number, as computed. */
+  float32: Float32Array
+  /** 2 bytes a number: the bits of IEEE 754 binary16, rounded to the nearest, ties to even. */
+  float16: Uint16Array
+  /**
+   * 1 byte a number, -127 to 127: number ≈ scale · byte, rounded to the nearest, ties to even, with the vector's own
+   * scale = max |number| / 127 in {@link Embeddings.scales}.
+   */
+  int8: Int8Array
+  /**
+   * 1 bit a number, 1 where it is above 0: ⌈dim / 8⌉ bytes a vector, its first number in the highest bit of the first byte, zeros
+   * behind the last (numpy.packbits; sentence-transformers' 'ubinary').
+   */
+  binary: Uint8Array
+}
+
+/**
+ * Vectors of texts or spans: one block of numbers and views of it, as {@link HiddenStates}.
+ */
+export interface Embeddings<P extends Precision = 'float32'> {
+  /** [vector][dim]: a vector for each text, or each of its spans, in order. With combine 'none': [layer][vector][dim]. */
+  readonly data: VectorData[P]
+  /** The numbers of a vector. */
+  readonly dim: number
+  /** How they are stored. */
+  readonly precision: P
+  /** The scale of each vector of `data`; for precision 'int8' only. */
+  readonly scales: Float32Array | undefined
+  /** The layers, in `data`'s order, with combine 'none'; else undefined. */
+  readonly layers: readonly number[] | undefined
+  /** How tokens were pooled, and who said so: the call's option, the model's files, or nobody, which means 'mean'. */
+  readonly pooling: { readonly pool: Pool; readonly source: 'option' | 'model' | 'default' }
+  /** Whether vectors were made unit length. */
+  readonly normalized: boolean
+  /** The inputs as the model saw them. With a prompt, offsets are into the text without it; the prompt's tokens have [0, 0]. */
+  readonly texts: readonly TokenizedText[]
+
+  /** The vector of a text, or of one of its spans; a view. For an input with spans, `span` must be given. */
+  get(text: number, span?: number): VectorData[P]
+  /** The vectors of one layer, with combine 'none': `layer(k).get(i)`. Negative layers count from the model's end. */
+  layer(layer: number): Embeddings<P>
+}
+
+/** Options of {@link Encoder.stream}. An option that does not exist is an error. */
+export interface StreamOptions {
+  /**
+   * About how many tokens a batch has. Larger ones keep more threads busy and hold more memory: results of up to four batches are held
+   * at a time. Default: 256 a thread, at least 2048; 16,384 on a GPU.
+   */
+  batchTokens?: number | undefined
+  /** How many inputs are read before the consumer has taken their results, at most. Default: half of `batchTokens`, at least 1024. */
+  window?: number | undefined
+  /** Called after each batch. What it throws ends the stream. */
+  progressCallback?: ((progress: StreamProgress) => void) | undefined
+  /** Aborts the stream: what is under way ends, the source's `return()` is called, and the iteration rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of a stream of hidden states: those of {@link Encoder.encode} too. */
+export interface EncodeStreamOptions extends StreamOptions, EncodeOptions {}
+
+/** Options of a stream of vectors. */
+export interface EmbedStreamOptions<P extends Precision = Precision> extends StreamOptions {
+  /** Gives vectors instead of hidden states, with these options of {@link Encoder.embed}; true for its defaults. */
+  embed: true | Omit<EmbedOptions<P>, 'signal'>
+}
+
+/** How far a stream is. */
+export interface StreamProgress {
+  /** Inputs read from the source. */
+  read: number
+  /** Inputs encoded. */
+  done: number
+  /** Their tokens. */
+  tokens: number
+  /** Seconds since the first input was asked for. */
+  seconds: number
+}
+
+/**
+ * One input's hidden states. Each array is a copy of its own when it is read: one that is kept keeps nothing else alive. The object
+ * itself keeps its whole batch; keep what you need of it.
+ */
+export interface StreamedStates<I extends EncoderInput = EncoderInput> {
+  /** The input's number in the source, counted from 0. */
+  readonly index: number
+  /** The input as the source gave it. */
+  readonly input: I
+  /** The input as the model saw it. */
+  readonly text: TokenizedText
+  /** The layers kept; as {@link HiddenStates.layers}. */
+  readonly layers: readonly number[]
+  /** The length of one token's hidden state. */
+  readonly hiddenSize: number
+  /** [hidden]: the model's pooler over the first token, if `pooler` was true; a copy. */
+  readonly poolerOutput: Float32Array | undefined
+
+  /** A copy of the tokens (with the option `words`: the words) in a layer, [token][hidden]. Negative layers count from the model's end. */
+  get(layer: number): Float32Array
+  /** A copy of one token in a layer, [hidden]. */
+  token(layer: number, token: number): Float32Array
+  /** A copy of one head's attention weights, [tokens × tokens]; as {@link HiddenStates.attention}. */
+  attention(layer: number, head: number): Float32Array
+}
+
+/** One input's vector. It is a copy of its own: a vector that is kept keeps no others alive. */
+export interface StreamedVectors<I extends EmbedInput = EmbedInput, P extends Precision = 'float32'> {
+  /** The input's number in the source, counted from 0. */
+  readonly index: number
+  /** The input as the source gave it. */
+  readonly input: I
+  /** The input's vector. An input with spans has several, and with combine 'none' each layer has one: these are in `vectors`. */
+  readonly vector: VectorData[P]
+  /** All about this input's vectors: `vectors.get(0, span)`, `vectors.layer(k).get(0)`, `vectors.scales`, `vectors.texts[0]`. */
+  readonly vectors: Embeddings<P>
 }
 
 /** Options of {@link Encoder.tokenize} and {@link Encoder.countTokens}. */
@@ -220,7 +548,7 @@ export interface DecodeOptions {
  * A layer, text or token that is not there is ERR_INVALID_INPUT.
  */
 export interface HiddenStates {
-  /** Everything, [layer][token of all texts][hidden], float32. */
+  /** Everything, [layer][token of all texts][hidden], float32. With the option `words`, words take the place of tokens here. */
   readonly data: Float32Array
   /** The layers kept, in `data`'s order, numbered as Hugging Face does: 0 is the embedding output, k is block k's output. */
   readonly layers: readonly number[]
@@ -230,13 +558,21 @@ export interface HiddenStates {
   readonly hiddenSize: number
   /** [text][hidden]: the model's pooler over each text's first token, if `pooler` was true. */
   readonly poolerOutput: Float32Array | undefined
+  /** All attention weights, [layer but 0][text][head][query][key], if `attentions` was true. Layers are in `layers`' order. */
+  readonly attentions: Float32Array | undefined
 
   /** A layer, [token of all texts][hidden]. Negative layers count from the model's end: -1 is its last, if it was kept. */
   layer(layer: number): Float32Array
   /** A text's tokens in a layer, [token][hidden]. */
   get(layer: number, text: number): Float32Array
-  /** One token of a text in a layer, [hidden]. */
+  /** One token (with `words`: one word) of a text in a layer, [hidden]. */
   token(layer: number, text: number, token: number): Float32Array
+  /**
+   * The attention weights of one head in one text, [tokens × tokens], if `attentions` was true: how much each token (a row)
+   * takes from each (a column). Rows add up to 1; a masked token has 0 in them. Layers are numbered as everywhere: `layer`'s weights
+   * are those with which block `layer` made hidden state `layer`, Hugging Face's `attentions[layer - 1]`. Layer 0 has none.
+   */
+  attention(layer: number, head: number, text: number): Float32Array
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
 }
@@ -245,7 +581,7 @@ export interface HiddenStates {
 export interface PaddedStates {
   /** [text][position][hidden]. */
   data: Float32Array
-  /** [texts, tokens of the longest text, hidden size]. */
+  /** [texts, tokens (or words) of the longest text, hidden size]. */
   shape: [texts: number, longest: number, hidden: number]
 }
 
@@ -279,6 +615,15 @@ export interface TokenizedText {
   readonly specialTokensMask: number[]
   /** Positions of the tokens that stand for something the vocabulary does not have. */
   readonly unknownTokens: number[]
+  /** The words, where they are the rows of the result (option `words` of encode); else undefined. */
+  readonly words: Word[] | undefined
+  /** How many tokens `overflow: 'truncate'` left out; they are in none of these columns. */
+  readonly truncated: number
+  /**
+   * The windows that `overflow: { sample }` drew, as ranges of the tokens that {@link Encoder.tokenize} gives for the text; the
+   * columns here have those and the special tokens only. Undefined where nothing was drawn.
+   */
+  readonly sampled: [start: number, end: number][] | undefined
   /** All of it as a plain object, which can be spread, cloned and sent. */
   toJSON(): Omit<TokenizedText, 'toJSON'>
 }
@@ -295,17 +640,11 @@ export interface TokenizedText {
  */
 export declare function inspect(model?: string, options?: InspectOptions): Promise<Inspection>
 
-/** Options of {@link inspect}. An option that does not exist is an error. */
-export interface InspectOptions {
-  /** Branch, tag or commit of a model in the Hugging Face cache. Default 'main'. */
-  revision?: string | undefined
-  /** The Hugging Face cache to look in. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
-  cacheDir?: string | undefined
-  /** Never download. This version looks at local files only, whatever is given here. */
-  localFilesOnly?: boolean | undefined
-  /** Aborts the call: it rejects with `signal.reason`. */
-  signal?: AbortSignal | undefined
-}
+/** Options of {@link inspect}: where the model is. An option that does not exist is an error. */
+export type InspectOptions = Pick<
+  FromPretrainedOptions,
+  'revision' | 'cacheDir' | 'localFilesOnly' | 'progressCallback' | 'signal'
+>
 
 /** The formats that weights are read from; the first of these that a model has is the one that is loaded. */
 export type WeightFormat = 'safetensors' | 'pytorch' | 'flax' | 'tensorflow'
@@ -340,6 +679,8 @@ export interface Inspection {
   hasPooler: boolean
   /** The tokenizer: the file it is read from, its kind ('WordPiece', 'BPE', 'Unigram', 'WordLevel') and the number of its tokens. */
   tokenizer?: { file: string; kind: string; tokens: number }
+  /** How the model's files say that tokens become one vector; undefined where they do not say, or ask for what is not known. */
+  pooling?: Pool
   /** The files of sentence-transformers that say how vectors are made, such as '1_Pooling/config.json'. */
   poolingFiles: string[]
   /** Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. */
@@ -389,6 +730,167 @@ export interface Conversion {
   bytes: number
 }
 
+/** A word of a text. */
+export interface Word {
+  /** The word itself: `text.slice(...offsets)`, or as given in `{ words }`. */
+  text: string
+  /** Start and end in UTF-16 code units of the text; for `{ words }` of the word itself. */
+  offsets: [start: number, end: number]
+  /** Its number in its text, as in `wordIds`: where tokens were left out, words are missing too. */
+  wordId: number
+  /** 0, or 1 for the second text of a pair. */
+  sequenceId: number
+  /** Its tokens, start and end in the text's columns. */
+  tokens: [start: number, end: number]
+}
+
+/** Numbers in an array or a typed array (not of bigint). */
+export type NumericVector =
+  | readonly number[]
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+
+/**
+ * a·b = Σ aᵢbᵢ, in double precision.
+ *
+ * @throws {@link BertLayersError} ERR_INVALID_INPUT for vectors of different lengths, empty ones, or what are no numbers. NaN in
+ *   a vector gives NaN. This goes for all three functions.
+ */
+export declare function dot(a: NumericVector, b: NumericVector): number
+
+/** a·b / (‖a‖ ‖b‖), from -1 to 1; 0 if either vector is zero. */
+export declare function cosineSimilarity(a: NumericVector, b: NumericVector): number
+
+/** ‖a − b‖ = √Σ (aᵢ − bᵢ)². */
+export declare function euclideanDistance(a: NumericVector, b: NumericVector): number
+
+/**
+ * Vectors of one length: an array of vectors; a matrix [vector][dim] end to end (then the dimension must be known); or an object
+ * that has both, such as what `embed` gives.
+ */
+export type Vectors =
+  | readonly NumericVector[]
+  | Float32Array
+  | readonly number[]
+  | { readonly data: Float32Array; readonly dim: number }
+
+/** What is near: a·b / (‖a‖ ‖b‖) or a·b, the highest first, or ‖a − b‖, the lowest first. */
+export type Metric = 'cosine' | 'dot' | 'euclidean'
+
+/** How an index stores the vectors that a search goes through; see {@link VectorIndex}. */
+export type IndexPrecision = 'float32' | 'int8' | 'binary'
+
+/**
+ * Vectors to be searched: a copy of a matrix, outside JavaScript's heap. A search goes through all of them, off the event loop,
+ * with all cores; of equal scores the lower index comes first, and the result is the same on any number of threads.
+ *
+ * | precision | a vector of `dim` numbers takes, in bytes | a search |
+ * |---|---|---|
+ * | 'float32' | 4 · dim | finds the true nearest vectors; candidates in float32, scores in double precision |
+ * | 'int8' | dim rounded up to a multiple of 64, + 4 | goes through a quarter of the memory: 255 levels for each vector |
+ * | 'binary' | dim / 8, in steps of 8 bytes | goes through a 32nd of it: one bit a place, whether it is above 0 |
+ *
+ * To this add 4 bytes for 'cosine' in float32 and 'dot' in binary, 4 for 'euclidean' in int8 and 8 in binary. With `rescore` (the
+ * default) int8 and binary keep the vectors in float32 too, 4 · dim bytes more: a search then takes `oversample` · k
+ * candidates from the small codes and scores these exactly. With `rescore: false` scores are what the codes say: close for
+ * int8, a rough estimate for binary. Binary suits 'cosine' and vectors whose numbers lie on both sides of 0.
+ *
+ * ```ts
+ * import { VectorIndex } from 'bert-layers'
+ *
+ * await using index = VectorIndex.from([[1, 0], [0, 2], [3, 3]], { metric: 'cosine' })
+ * const found = await index.search([[0, 1]], 2)
+ * found.get(0) // [{ index: 1, score: 1 }, { index: 2, score: 0.7071067690849304 }]
+ * ```
+ */
+export declare class VectorIndex implements AsyncDisposable {
+  private constructor()
+
+  /**
+   * Copies vectors into an index, before it returns: they may be written to afterwards.
+   *
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT (no vectors, of different lengths, numbers that are not finite or too large
+   *   to be squared in float32, an option), ERR_OUT_OF_MEMORY.
+   */
+  static from(vectors: Vectors, options?: VectorIndexOptions): VectorIndex
+
+  /** How many vectors there are; indices are 0 to `size` - 1. */
+  readonly size: number
+  /** The length of a vector. */
+  readonly dim: number
+  /** What is near. */
+  readonly metric: Metric
+  /** What a search goes through. */
+  readonly precision: IndexPrecision
+  /** The memory that it takes. */
+  readonly bytes: number
+
+  /**
+   * Finds the `k` nearest vectors to each query; all, if there are fewer. Queries of one call share the way through memory: many
+   * at once cost less than one after the other.
+   *
+   * @param queries Vectors of length `dim`, in any of the forms of {@link Vectors}; a Float32Array of `dim` numbers is one query.
+   * @throws {@link BertLayersError} ERR_INVALID_INPUT (no queries, of another length, numbers that are not finite, k below 1, an
+   *   option), ERR_OUT_OF_MEMORY, ERR_DISPOSED; an aborted call rejects with `signal.reason`.
+   */
+  search(queries: Vectors, k: number, options?: SearchOptions): Promise<Neighbors>
+
+  /** Frees the memory, once the searches in flight are done; the promise resolves then. Later ones reject with ERR_DISPOSED. */
+  dispose(): Promise<void>
+
+  /** `await using` disposes at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Options of {@link VectorIndex.from}. An option that does not exist is an error. */
+export interface VectorIndexOptions {
+  /** The length of a vector; needed where `vectors` are one Float32Array, or one array of numbers. */
+  dim?: number | undefined
+  /** Default 'cosine'. A vector of zeros, or shorter than 1.2e-38 where float32 ends, has the cosine 0 with every other. */
+  metric?: Metric | undefined
+  /** Default 'float32'. */
+  precision?: IndexPrecision | undefined
+  /** Whether int8 and binary keep the vectors in float32 to score candidates exactly. Default true; float32 needs none. */
+  rescore?: boolean | undefined
+  /** Threads that search, 1 to 1024. Default: one a core. The result does not depend on it. */
+  threads?: number | undefined
+}
+
+/** Options of {@link VectorIndex.search}. An option that does not exist is an error. */
+export interface SearchOptions {
+  /** How many candidates are scored exactly for each neighbor wanted, at least 1, where `rescore` is on. Default 4. */
+  oversample?: number | undefined
+  /** Aborts the call: it rejects with `signal.reason` at once, and the work stops soon after. */
+  signal?: AbortSignal | undefined
+}
+
+/** What {@link VectorIndex.search} found. */
+export interface Neighbors {
+  /** How many queries there were. */
+  readonly queries: number
+  /** How many neighbors each has: as many as were asked for, or as the index has. */
+  readonly k: number
+  /** [query][k]: the vectors' indices, the nearest first. */
+  readonly indices: Uint32Array
+  /** [query][k]: their scores, what {@link Metric} says. */
+  readonly scores: Float32Array
+  /** The neighbors of one query; ERR_INVALID_INPUT if there is no such query. */
+  get(query: number): Neighbor[]
+}
+
+/** One vector that was found. */
+export interface Neighbor {
+  index: number
+  score: number
+}
+
 /** What went wrong, for programs. */
 export type ErrorCode =
   /** No such model; the message lists where it was looked for. */
@@ -399,15 +901,15 @@ export type ErrorCode =
   | 'ERR_MODEL_UNSUPPORTED'
   /** An argument or an option. */
   | 'ERR_INVALID_INPUT'
-  /** An input has more tokens than the model takes. */
+  /** An input has more tokens than the model takes, and `overflow` does not say what to do with it. */
   | 'ERR_TOO_MANY_TOKENS'
   /** A device that is not there, or that cannot do what was asked. */
   | 'ERR_DEVICE_UNAVAILABLE'
   /** The message says how many bytes were asked for. */
   | 'ERR_OUT_OF_MEMORY'
-  /** Too many calls at a time. This version never gives it: calls wait for each other. */
+  /** More calls at a time than `maxQueue` allows. */
   | 'ERR_BUSY'
-  /** A model could not be downloaded. This version never gives it: it does not download. */
+  /** A model could not be downloaded: no network, no permission, a hub in trouble, a full disk, a wrong file. */
   | 'ERR_DOWNLOAD'
   /** The encoder was disposed. */
   | 'ERR_DISPOSED'
@@ -417,10 +919,12 @@ export type ErrorCode =
 /** What every call rejects with; except for an aborted one, which rejects with `signal.reason`. */
 export declare class BertLayersError extends Error {
   /** A message says what was wrong and what to do. */
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; index?: number })
   readonly name: 'BertLayersError'
   /** Stable: programs may rely on it. */
   readonly code: ErrorCode
+  /** Of an error in {@link Encoder.stream}: the number of the input that caused it. */
+  readonly index?: number
   /** True for errors of another copy of this package in the process too, as when it is both imported and required. */
   static [Symbol.hasInstance](value: unknown): boolean
 }

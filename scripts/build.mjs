@@ -95,6 +95,7 @@ async function buildJs() {
     entryPoints: [at('dist', 'index.js')],
     outfile: at('dist', 'index.cjs'),
     bundle: true,
+    packages: 'external',
     format: 'cjs',
     platform: 'node',
     target: 'node20',

@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
 import { ended, runNode } from './support/process.ts'
 import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
+import { copyTinyModel, writeTokenizer } from './support/tiny-model.ts'
 
 interface JsonOutput {
   model: Record<string, unknown>
@@ -83,6 +84,56 @@ describe('json', () => {
   })
 })
 
+describe('tokenize', () => {
+  async function tokenize(args: string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await runNode([CLI, 'tokenize', ...args], { input })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    return stdout
+  }
+
+  test('text shows a line a token, with unknown ones marked', async () => {
+    const lines = (await tokenize(['你 embeds one\u0007', 'word '.repeat(600)])).split('\n')
+    expect(lines[0]).toMatch(/all-minilm-l6-v2: bert, 30522 entries.*at most 512 tokens/)
+    expect(lines.slice(1, 12)).toEqual([
+      '',
+      'text 0: 你 embeds one\\x07',
+      '  7 tokens',
+      '  token    id  offsets  word',
+      '      0   101                 [CLS]  special',
+      '      1   100      0-1     0  [UNK](你)  unknown',
+      '      2  7861      2-4     1  em',
+      '      3  8270      4-7     1  ##bed',
+      '      4  2015      7-8     1  ##s',
+      '      5  2028     9-12     2  one',
+      '      6   102                 [SEP]  special',
+    ])
+    expect(lines).toContain('  602 tokens, 90 too many for this model')
+  })
+
+  test('json is what encoder.tokenize gives, a text a line of standard input', async () => {
+    const output = JSON.parse(await tokenize(['--format', 'json'], 'Hello 😀\n\n'))
+    expect(output.model).toEqual({
+      name: '@bert-layers/all-minilm-l6-v2',
+      modelType: 'bert',
+      vocabSize: 30522,
+      maxTokens: 512,
+    })
+    await using bert = await Encoder.fromPretrained()
+    const texts = await bert.tokenize(['Hello 😀', ''])
+    expect(output.texts).toEqual(JSON.parse(JSON.stringify(texts)))
+    expect(output.texts[0]).toMatchObject({ tokens: ['[CLS]', 'hello', '[UNK]', '[SEP]'], unknownTokens: [2] })
+  })
+
+  test('goes to a file, and an error says its code', async () => {
+    const file = join(temporaryFolder(), 'tokens.json')
+    expect(await tokenize(['Hello', '--format', 'json', '--out', file])).toBe('')
+    expect(JSON.parse(readFileSync(file, 'utf8')).texts[0].ids).toEqual([101, 7592, 102])
+    const { code, stderr } = await runNode([CLI, 'tokenize', 'a', '--model', goldenFolder('bert')])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*tokenizer/)
+  })
+})
+
 describe('npy and safetensors', () => {
   test('npy is a NumPy array [layer, token, hidden]', async () => {
     const file = join(temporaryFolder(), 'states.npy')
@@ -117,6 +168,62 @@ describe('npy and safetensors', () => {
     const [end, output] = await Promise.all([ended(child), buffer(child.stdout)])
     expect(end).toEqual({ code: 0, signal: null })
     expect(output.length).toBe(128 + 7 * 3 * 384 * 4)
+  })
+})
+
+describe('embed', () => {
+  async function embed(args: string[], input?: string): Promise<string> {
+    const { code, stdout, stderr } = await runNode([CLI, 'embed', ...args], { input })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    return stdout
+  }
+
+  test('gives a line a text, as the model means it', async () => {
+    const lines = (await embed([], 'Hello\na "river"\n')).trimEnd().split('\n')
+    const texts = ['Hello', 'a "river"']
+    await using bert = await Encoder.fromPretrained()
+    const vectors = await bert.embed(texts)
+    const expected = texts.map((text, i) => ({ text, embedding: Array.from(vectors.get(i)) }))
+    const actual = lines.map(line => JSON.parse(line) as { text: string; embedding: number[] })
+    expect(actual.map(({ text }) => text)).toEqual(texts)
+    for (const [i, { embedding }] of actual.entries()) {
+      expect(Float32Array.from(embedding)).toEqual(Float32Array.from(expected[i]!.embedding))
+    }
+  })
+
+  test('takes layers, combine, pool and normalize; npy and safetensors have [text, dim]', async () => {
+    const folder = temporaryFolder()
+    const [npy, safetensors] = [join(folder, 'vectors.npy'), join(folder, 'vectors.safetensors')]
+    const args = ['Hello', 'a river', '--layers', '1,-1', '--combine', 'concat', '--pool', 'max', '--normalize']
+    await embed([...args, '--format', 'npy', '--out', npy])
+    await embed([...args, '--format', 'safetensors', '--out', safetensors])
+    await using bert = await Encoder.fromPretrained()
+    const options = { layers: [1, -1], combine: 'concat', pool: 'max', normalize: true } as const
+    const { data } = await bert.embed(['Hello', 'a river'], options)
+    const bytes = readFileSync(npy)
+    const start = 10 + bytes.readUInt16LE(8)
+    expect(bytes.toString('latin1', 10, start)).toMatch(/'shape': \(2, 768\)/)
+    expect(new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer)).toEqual(data)
+    const found = parseSafetensors(readFileSync(safetensors))
+    expect(shape(found, 'embeddings')).toEqual([2, 768])
+    expect(floats(found, 'embeddings')).toEqual(data)
+  })
+
+  test('says when nobody chose the pooling', async () => {
+    const folder = copyTinyModel(temporaryFolder())
+    writeTokenizer(folder)
+    const run = (...args: string[]) => runNode([CLI, 'embed', 'the river', '--model', folder, ...args])
+    expect((await run()).stderr).toMatch(/mean of the tokens.*--pool/)
+    expect((await run('--pool', 'cls')).stderr).toBe('')
+  })
+
+  test('of a text that is too long is a failure, unless told what to do', async () => {
+    const input = `short\n${'word '.repeat(600)}\n`
+    const { code, stderr } = await runNode([CLI, 'embed'], { input })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^ERR_TOO_MANY_TOKENS: line 2.*602/) })
+    for (const overflow of ['truncate', 'window']) {
+      expect((await embed(['--overflow', overflow], input)).trimEnd().split('\n')).toHaveLength(2)
+    }
   })
 })
 
@@ -197,7 +304,15 @@ describe('standard input', () => {
 describe('exit codes', () => {
   test.each([
     [[], /command is missing/],
-    [['embed', 'a'], /'embed'.*encode/],
+    [['embedd', 'a'], /'embedd'.*encode, embed, tokenize/],
+    [['encode', 'a', '--pool', 'mean'], /--pool is of embed/],
+    [['encode', 'a', '--overflow', 'cut'], /--overflow.*window.*'cut'/],
+    [['embed', 'a', '--pool', 'avg'], /--pool.*weightedmean.*"avg"/],
+    [['embed', 'a', '--combine', 'avg'], /--combine.*concat.*'avg'/],
+    [['embed', 'a', '--format', 'json'], /--format.*jsonl.*'json'/],
+    [['embed', 'a', '--jsonl'], /--jsonl\..*--format jsonl\?/],
+    [['tokenize', 'a', '--layers', '1'], /tokenize has no --layers.*--model/],
+    [['tokenize', 'a', '--format', 'npy'], /text or json.*'npy'/],
     [['encode', 'a', '--layer', '1'], /--layer\b.*--layers/],
     [['encode', 'a', '--layers', '1,x'], /--layers.*'x'/],
     [['encode', 'a', '--layers', ''], /--layers/],

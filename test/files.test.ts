@@ -43,6 +43,7 @@ describe('inspect', () => {
       parameters: 22713216,
       heads: [],
       hasPooler: true,
+      pooling: 'mean',
       tokenizer: { file: 'tokenizer.json', kind: 'WordPiece', tokens: 30522 },
       notices: [],
     })
@@ -163,6 +164,8 @@ describe('on the command line', () => {
     [['convert', 'a', 'b', '--dtype', 'f8'], /--dtype.*"f8"/],
     [['convert', 'a', 'b', '--format', 'json'], /convert has no option --format/],
     [['encode', 'a', '--force'], /--force is of convert/],
+    [['embed', 'a', '--force'], /--force is of convert/],
+    [['tokenize', 'a', '--force'], /tokenize has no --force/],
   ])('2 for wrong usage: %j', async (args, message) => {
     const { code, stdout, stderr } = await runNode([CLI, ...args])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

@@ -51,6 +51,9 @@ describe('tokens of a text', () => {
       sequenceIds: [null, 0, 0, 0, 0, 0, 0, 0, null],
       specialTokensMask: [1, 0, 0, 0, 0, 0, 0, 0, 1],
       unknownTokens: [],
+      words: undefined,
+      truncated: 0,
+      sampled: undefined,
     })
   })
 

@@ -3,9 +3,11 @@
  */
 import { BertLayersError, type Device, type Dtype, Encoder, type HiddenStates, type TokenizedText } from 'bert-layers'
 import type * as Contract from '../index.d.ts'
+import type { Embeddings as EmbeddingsSource } from '../ts/embeddings.ts'
 import type { HiddenStates as HiddenStatesSource } from '../ts/hidden-states.ts'
 import type * as Source from '../ts/index.ts'
 import type { TokenizedText as TokenizedTextSource } from '../ts/tokenized-text.ts'
+import type { Neighbors as NeighborsSource } from '../ts/vector-index.ts'
 
 /** True only for the very same type, readonly and optional marks included. */
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -27,12 +29,21 @@ export type Pins = All<
     Equal<keyof typeof Contract.Encoder, keyof typeof Source.Encoder>,
     Equal<Parameters<typeof Source.Encoder.fromPretrained>, Parameters<typeof Encoder.fromPretrained>>,
     Equal<Public<HiddenStatesSource>, Public<Contract.HiddenStates>>,
+    Equal<Public<EmbeddingsSource<Contract.Precision>>, Public<Contract.Embeddings<Contract.Precision>>>,
+    Equal<Public<EmbeddingsSource<'binary'>>, Public<Contract.Embeddings<'binary'>>>,
     Equal<Public<Described<TokenizedTextSource>>, Public<Contract.TokenizedText>>,
     Equal<Public<Source.BertLayersError>, Public<Contract.BertLayersError>>,
     Equal<keyof typeof Contract.BertLayersError, keyof typeof Source.BertLayersError>,
     Equal<ConstructorParameters<typeof Contract.BertLayersError>, ConstructorParameters<typeof Source.BertLayersError>>,
     Equal<typeof Contract.inspect, typeof Source.inspect>,
     Equal<typeof Contract.convert, typeof Source.convert>,
+    Equal<Public<Source.VectorIndex>, Public<Contract.VectorIndex>>,
+    Equal<keyof typeof Contract.VectorIndex, keyof typeof Source.VectorIndex>,
+    Equal<Parameters<typeof Source.VectorIndex.from>, Parameters<typeof Contract.VectorIndex.from>>,
+    Equal<Public<NeighborsSource>, Public<Contract.Neighbors>>,
+    Equal<typeof Source.cosineSimilarity, typeof Contract.cosineSimilarity>,
+    Equal<typeof Source.euclideanDistance, typeof Contract.euclideanDistance>,
+    Equal<typeof Source.dot, typeof Contract.dot>,
     // What a user's import resolves to is the contract.
     Equal<typeof Encoder, typeof Contract.Encoder>,
     Equal<typeof BertLayersError, typeof Contract.BertLayersError>,
@@ -52,7 +63,24 @@ export async function usage(signal: AbortSignal) {
   const several: number[] = await bert.countTokens(['a', 'b'])
   const { data, shape } = states.padded(-1)
   const view: Float32Array = states.token(12, 0, 3)
-  return { texts, tokens, one, several, data, shape, view, text: bert.decode([1, 2], { skipSpecialTokens: true }) }
+  const vectors = await bert.embed(['a', { text: 'a b', spans: [[0, 1]] }], { layers: [1, 12], combine: [0.3, 0.7] })
+  const vector: Float32Array = vectors.get(1, 0)
+  const bytes: Uint8Array = (await bert.embed('a', { precision: 'binary', pool: 'cls' })).get(0)
+  const words = await bert.encode('a', { words: 'mean', overflow: { window: { merge: 'mean' } } })
+  const word: string | undefined = words.texts[0]?.words?.[0]?.text
+  return {
+    texts,
+    tokens,
+    one,
+    several,
+    data,
+    shape,
+    view,
+    vector,
+    bytes,
+    word,
+    text: bert.decode([1, 2], { skipSpecialTokens: true }),
+  }
 }
 
 export async function mistakes(bert: Encoder) {
@@ -60,8 +88,14 @@ export async function mistakes(bert: Encoder) {
   new Encoder()
   // @ts-expect-error: no such option
   await bert.encode('a', { layer: 1 })
-  // @ts-expect-error: nothing is truncated in this version
-  await bert.encode('a', { overflow: 'truncate' })
+  // @ts-expect-error: truncate has its own name for each end
+  await bert.encode('a', { overflow: 'head' })
+  // @ts-expect-error: spans are for embed
+  await bert.encode({ text: 'a', spans: [[0, 1]] })
+  // @ts-expect-error: no such pool
+  await bert.embed('a', { pool: 'average' })
+  // @ts-expect-error: no such precision
+  await bert.embed('a', { precision: 'int4' })
   // @ts-expect-error: bigint ids must be converted
   await bert.encode({ ids: BigInt64Array.of(1n) })
   // @ts-expect-error: ids go in { ids }

@@ -9,13 +9,13 @@ const underWay = new Set<CancelFlag>()
 /** What to do when a signal fires. One listener a signal: Node warns of a leak when a signal has more than ten. */
 const callsOf = new WeakMap<AbortSignal, Set<() => void>>()
 
-function listen(signal: AbortSignal, onAbort: () => void): void {
+export function listen(signal: AbortSignal, onAbort: () => void): void {
   const calls = callsOf.get(signal) ?? new Set()
   if (calls.size === 0) signal.addEventListener('abort', fire, { once: true })
   callsOf.set(signal, calls.add(onAbort))
 }
 
-function unlisten(signal: AbortSignal, onAbort: () => void): void {
+export function unlisten(signal: AbortSignal, onAbort: () => void): void {
   const calls = callsOf.get(signal)
   if (calls?.delete(onAbort) && calls.size === 0) signal.removeEventListener('abort', fire)
 }

@@ -39,6 +39,23 @@ export interface NativeInput {
   ids?: Uint32Array
   typeIds?: Uint32Array
   attentionMask?: Uint8Array
+  /** Starts and ends by turns, beside text; for embed only. */
+  spans?: Uint32Array
+}
+
+/** What to do with texts that are too long. */
+export interface NativeOverflow {
+  kind: 'error' | 'head' | 'tail' | 'head+tail' | 'window' | 'sample'
+  /** For 'head+tail'. */
+  head?: number
+  /** For 'window'. */
+  size?: number
+  stride?: number
+  /** Whether a token's states are averaged; else the most central one is taken. */
+  mean?: boolean
+  /** For 'sample'. */
+  windows?: number
+  seed?: number
 }
 
 export interface EncodeRequest {
@@ -46,6 +63,30 @@ export interface EncodeRequest {
   layers?: number[]
   addSpecialTokens: boolean
   pooler: boolean
+  attentions: boolean
+  overflow: NativeOverflow
+  /** Rows are words, made so. */
+  words?: string
+}
+
+export interface EmbedRequest {
+  /** As the user gave them; absent, and allLayers false: the last one. */
+  layers?: number[]
+  allLayers: boolean
+  combine: 'mean' | 'sum' | 'max' | 'concat' | 'none' | 'weights' | 'scalarMix'
+  /** For 'weights' and 'scalarMix'. */
+  weights?: number[]
+  gamma?: number
+  pool?: string
+  includeSpecialTokens: boolean
+  normalize?: boolean
+  truncateDim?: number
+  /** At most one of the two. */
+  prompt?: string
+  promptName?: string
+  overflow: NativeOverflow
+  maxTokens?: number
+  precision: string
 }
 
 /** The tokens of all texts end to end, in columns. */
@@ -65,6 +106,24 @@ export interface NativeTokens {
   unknown: Uint8Array
 }
 
+/** The words of all texts end to end, in columns. */
+export interface NativeWords {
+  /** Where each text's words start, and the number of all words at the end. */
+  starts: Uint32Array
+  wordIds: Uint32Array
+  sequenceIds: Uint32Array
+  /** Two entries a word: its tokens' start and end, counted within the text. */
+  tokens: Uint32Array
+}
+
+/** What an overflow left out of the texts. */
+export interface NativeCuts {
+  /** For each text, tokens left out; empty: none of any. */
+  truncated: Uint32Array
+  /** For each text, the windows drawn, starts and ends by turns; empty: none of any. */
+  sampled: (Uint32Array | undefined | null)[]
+}
+
 export interface NativeHiddenStates {
   /** [layer][token of all texts][hidden]; its buffer is the one that Rust wrote. */
   data: Float32Array
@@ -72,7 +131,32 @@ export interface NativeHiddenStates {
   layers: number[]
   /** [text][hidden], when the pooler was asked for. */
   poolerOutput?: Float32Array
+  /** [layer but 0][text][head][query][key], when attentions were asked for. */
+  attentions?: Float32Array
   tokens: NativeTokens
+  /** When rows are words. */
+  words?: NativeWords
+  cuts: NativeCuts
+}
+
+/** Vectors; exactly one of float32, float16, int8 and binary is there. */
+export interface NativeEmbeddings {
+  float32?: Float32Array
+  float16?: Uint16Array
+  int8?: Int8Array
+  /** For int8. */
+  scales?: Float32Array
+  binary?: Uint8Array
+  dim: number
+  /** When each layer has vectors of its own. */
+  layers?: number[]
+  /** Where each text's vectors start within a layer, and their number at the end. */
+  starts: Uint32Array
+  pool: string
+  source: string
+  normalized: boolean
+  tokens: NativeTokens
+  cuts: NativeCuts
 }
 
 export interface NativeConfig {
@@ -93,9 +177,12 @@ export interface NativeEncoder {
   /** The folder that was loaded. */
   readonly folder: string
   readonly threads: number
+  /** How many tokens a batch needs to keep the device busy. */
+  readonly batchTokens: number
   /** The instruction set that the kernels use, such as 'avx512'. */
   readonly instructionSet: string
   encode(inputs: NativeInput[], request: EncodeRequest, cancel: CancelFlag): Promise<Outcome<NativeHiddenStates>>
+  embed(inputs: NativeInput[], request: EmbedRequest, cancel: CancelFlag): Promise<Outcome<NativeEmbeddings>>
   tokenize(inputs: NativeInput[], addSpecialTokens: boolean, cancel: CancelFlag): Promise<Outcome<NativeTokens>>
   /** What the vocabulary calls these ids; undefined without a tokenizer. Works after dispose. */
   idsToTokens(ids: Uint32Array): string[] | undefined
@@ -122,6 +209,7 @@ export interface NativeInspection {
   headParameters: number
   heads: string[]
   tokenizer?: { file: string; kind: string; tokens: number }
+  pooling?: string
   poolingFiles: string[]
   memory: { dtype: string; bytes: number }[]
   instructionSet: string
@@ -137,6 +225,45 @@ export interface NativeConversion {
   bytes: number
 }
 
+/** A lock between processes and threads, which the system takes from a process that ends, however it ends. */
+export interface FileLock {
+  /** 'unsupported': the file system has no locks, or the file cannot be opened. */
+  tryAcquire(): 'held' | 'busy' | 'unsupported'
+  release(): void
+}
+
+export interface IndexRequest {
+  dim: number
+  metric: string
+  precision: string
+  rescore: boolean
+  threads?: number
+}
+
+export interface SearchRequest {
+  k: number
+  /** Absent: the engine's own. */
+  oversample?: number
+}
+
+export interface NativeNeighbors {
+  /** As many as were asked for, or as the index has. */
+  k: number
+  /** [query][k] */
+  indices: Uint32Array
+  /** [query][k] */
+  scores: Float32Array
+}
+
+export interface NativeIndex {
+  readonly size: number
+  readonly dim: number
+  readonly bytes: number
+  search(queries: Float32Array, request: SearchRequest, cancel: CancelFlag): Promise<Outcome<NativeNeighbors>>
+  /** No more searches after this; the vectors go when those in flight are done. The promise resolves then. */
+  dispose(): Promise<void>
+}
+
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
   inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
@@ -147,7 +274,10 @@ export interface NativeBinding {
     force: boolean,
     cancel: CancelFlag,
   ): Promise<Outcome<NativeConversion>>
+  FileLock: new (path: string) => FileLock
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
+  /** Copies the vectors [vector][dim] before it returns. */
+  createIndex(vectors: Float32Array, request: IndexRequest): Outcome<NativeIndex>
   /** Runs a job that panics, to prove that a panic arrives as ERR_INTERNAL. For tests. */
   panicForTest(): Promise<Outcome<void>>
 }

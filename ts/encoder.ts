@@ -1,12 +1,18 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
 import type { CancelFlag, EncodeRequest, LoadRequest, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
+import { readEmbedOptions } from './embed-options.ts'
+import { embeddings } from './embeddings.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
-import { readIdsToDecode, readInputs } from './inputs.ts'
+import { readEmbedInput, readEmbedInputs, readIdsToDecode, readInput, readInputs, readSource } from './inputs.ts'
 import { locate } from './locate.ts'
 import { native } from './native.ts'
 import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
+import { stream } from './stream.ts'
+import { readStreamOptions } from './stream-options.ts'
+import { StreamedStates } from './streamed-states.ts'
+import { StreamedVectors } from './streamed-vectors.ts'
 import { tokenizedTexts } from './tokenized-text.ts'
 
 type Inputs = api.EncoderInput | readonly api.EncoderInput[]
@@ -17,9 +23,12 @@ export class Encoder implements api.Encoder {
   readonly dtype: api.Dtype
   readonly fingerprint: string
   readonly #native: NativeEncoder
+  readonly #maxQueue: number
+  /** Calls of encode and embed that have not settled. */
+  #underWay = 0
   #disposal: Promise<void> | undefined
 
-  private constructor(encoder: NativeEncoder) {
+  private constructor(encoder: NativeEncoder, maxQueue: number) {
     // JavaScript knows no private constructors.
     if (typeof (encoder as NativeEncoder | undefined)?.idsToTokens !== 'function') {
       throw invalidInput('an encoder is loaded, not constructed: use await Encoder.fromPretrained(model, options)')
@@ -30,10 +39,11 @@ export class Encoder implements api.Encoder {
     this.dtype = encoder.dtype as api.Dtype
     this.fingerprint = encoder.fingerprint
     this.#native = encoder
+    this.#maxQueue = maxQueue
   }
 
   static async fromPretrained(model?: string, options?: api.FromPretrainedOptions): Promise<Encoder> {
-    const { signal, device, dtype, threads, ...where } = readLoadOptions(options)
+    const { signal, device, dtype, threads, maxQueue, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
     const place = await locate(model, { ...where, signal })
     signal?.throwIfAborted()
@@ -45,31 +55,61 @@ export class Encoder implements api.Encoder {
     const encoder = await abortable(signal, cancel, loading).catch(error => {
       // An aborted load may finish all the same: nobody would ever dispose of it.
       loading.then(late => late.dispose()).catch(() => {})
-      throw error
+      throw isNotFound(error) ? new BertLayersError(error.code, error.message + place.hint) : error
     })
-    return new Encoder(encoder)
+    return new Encoder(encoder, maxQueue)
   }
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
-    const encoder = this.#open()
-    const { signal, layers, addSpecialTokens, pooler } = readEncodeOptions(options)
-    signal?.throwIfAborted()
-    const request: EncodeRequest = { addSpecialTokens, pooler }
-    if (layers !== undefined) request.layers = layers
-    const given = readInputs(inputs)
-    const cancel = newCancelFlag()
-    const states = await abortable(
-      signal,
-      cancel,
-      settle(() => encoder.encode(given, request, cancel)),
-    )
-    const texts = tokenizedTexts(encoder, states.tokens, given)
-    return new HiddenStates(states, texts, this.config.hiddenSize, this.config.numLayers)
+    this.#open()
+    const checked = readEncodeOptions(options)
+    checked.signal?.throwIfAborted()
+    return this.#queued(async () => (await this.#encode(readInputs(inputs), checked)).states)
+  }
+
+  async embed<P extends api.Precision = 'float32'>(
+    inputs: api.EmbedInput | readonly api.EmbedInput[],
+    options?: api.EmbedOptions<P>,
+  ): Promise<api.Embeddings<P>> {
+    this.#open()
+    const checked = readEmbedOptions(options)
+    checked.signal?.throwIfAborted()
+    return this.#queued(async () => (await this.#embed<P>(readEmbedInputs(inputs), checked)).vectors)
+  }
+
+  stream<I extends api.EmbedInput, P extends api.Precision = 'float32'>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options: api.EmbedStreamOptions<P>,
+  ): AsyncGenerator<api.StreamedVectors<I, P>, void, undefined>
+  stream<I extends api.EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: api.EncodeStreamOptions,
+  ): AsyncGenerator<api.StreamedStates<I>, void, undefined>
+  stream<I extends api.EncoderInput>(
+    source: Iterable<I> | AsyncIterable<I>,
+    options?: api.EncodeStreamOptions | api.EmbedStreamOptions,
+  ): AsyncGenerator<api.StreamedStates<I> | api.StreamedVectors<I, api.Precision>, void, undefined> {
+    const settings = readStreamOptions(options, this.#open().batchTokens)
+    const inputs = readSource<I>(source)
+    if (settings.embed !== undefined) {
+      const { request } = settings.embed
+      return stream(inputs, settings, {
+        read: readEmbedInput,
+        run: (given, signal) => this.#embed(given, { request, signal }),
+        pick: ({ vectors }, at, index, input) => new StreamedVectors(vectors, at, index, input),
+      })
+    }
+    const { encode } = settings
+    return stream(inputs, settings, {
+      read: readInput,
+      run: (given, signal) => this.#encode(given, { ...encode, signal }),
+      pick: ({ states }, at, index, input) => new StreamedStates(states, at, index, input),
+    })
   }
 
   async tokenize(inputs: Inputs, options?: api.TokenizeOptions): Promise<api.TokenizedText[]> {
     const { given, columns } = await this.#tokens(inputs, options)
-    return tokenizedTexts(this.#native, columns, given)
+    return tokenizedTexts(this.#native, { tokens: columns }, given)
   }
 
   countTokens(input: api.EncoderInput, options?: api.TokenizeOptions): Promise<number>
@@ -93,6 +133,55 @@ export class Encoder implements api.Encoder {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+
+  /** Streams do not come here: they bound themselves. */
+  async #queued<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#underWay >= this.#maxQueue) {
+      throw new BertLayersError(
+        'ERR_BUSY',
+        `${this.#underWay} calls are under way, as many as maxQueue allows: await some of them first, give several texts to ` +
+          'one call, use stream(), or load the model with a larger maxQueue',
+      )
+    }
+    this.#underWay++
+    try {
+      return await call()
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  async #encode(given: NativeInput[], options: ReturnType<typeof readEncodeOptions>) {
+    const encoder = this.#open()
+    const { signal, layers, words, ...others } = options
+    const request: EncodeRequest = others
+    if (layers !== undefined) request.layers = layers
+    if (words !== undefined) request.words = words
+    const cancel = newCancelFlag()
+    const answer = await abortable(
+      signal,
+      cancel,
+      settle(() => encoder.encode(given, request, cancel)),
+    )
+    const texts = tokenizedTexts(encoder, answer, given)
+    const states = new HiddenStates(answer, texts, this.config)
+    return { states, tokens: answer.tokens.ids.length }
+  }
+
+  async #embed<P extends api.Precision>(given: NativeInput[], options: ReturnType<typeof readEmbedOptions>) {
+    const encoder = this.#open()
+    const { signal, request } = options
+    const hasSpans = given.map(({ spans }) => spans !== undefined)
+    const cancel = newCancelFlag()
+    const answer = await abortable(
+      signal,
+      cancel,
+      settle(() => encoder.embed(given, request, cancel)),
+    )
+    const texts = tokenizedTexts(encoder, answer, given)
+    const vectors = embeddings(answer, texts, hasSpans, request.precision as P, this.config.numLayers)
+    return { vectors, tokens: answer.tokens.ids.length }
   }
 
   async #tokens(
@@ -120,4 +209,8 @@ export class Encoder implements api.Encoder {
 function newCancelFlag(): CancelFlag {
   const { CancelFlag } = native()
   return new CancelFlag()
+}
+
+function isNotFound(error: unknown): error is BertLayersError {
+  return error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
 }

@@ -21,10 +21,12 @@ const BRAND = Symbol.for('bert-layers.BertLayersError')
 export class BertLayersError extends Error implements Contract {
   override readonly name = 'BertLayersError'
   readonly code: ErrorCode
+  declare readonly index?: number
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; index?: number }) {
     super(message, options)
     this.code = code
+    if (options?.index !== undefined) this.index = options.index
     Object.defineProperty(this, 'name', { enumerable: false })
     Object.defineProperty(this, BRAND, { value: true })
   }
@@ -38,6 +40,19 @@ export class BertLayersError extends Error implements Contract {
 
 export function invalidInput(message: string): BertLayersError {
   return new BertLayersError('ERR_INVALID_INPUT', message)
+}
+
+/** Which text of a call an error is about: messages about one begin with its number. */
+export function textOf(error: unknown): number | undefined {
+  const [, text] = (error instanceof BertLayersError && /^text (\d+)\b/.exec(error.message)) || []
+  return text === undefined ? undefined : Number(text)
+}
+
+/** An error about a text as one about an input of a stream. */
+export function ofInput(error: unknown, index: number): unknown {
+  if (textOf(error) === undefined) return error
+  const { code, message } = error as BertLayersError
+  return new BertLayersError(code, message.replace(/^text \d+/, `input ${index}`), { cause: error, index })
 }
 
 /** The value of what Rust answered, or its error thrown. */

@@ -1,31 +1,38 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
 import type { NativeConversion, NativeInspection } from './binding.ts'
-import { invalidInput, settle } from './errors.ts'
+import { BertLayersError, invalidInput, settle } from './errors.ts'
 import { readModel } from './inputs.ts'
 import { locate } from './locate.ts'
 import { native } from './native.ts'
-import { checkBoolean, checkDtype, checkSignal, keysOf, optionalText, readOptions } from './options.ts'
+import { checkBoolean, checkCallback, checkDtype, checkSignal, keysOf, optionalText, readOptions } from './options.ts'
 import { checkText, describe } from './validate.ts'
 
-const INSPECT_KEYS = keysOf<api.InspectOptions>({ revision: true, cacheDir: true, localFilesOnly: true, signal: true })
+const INSPECT_KEYS = keysOf<api.InspectOptions>({
+  revision: true,
+  cacheDir: true,
+  localFilesOnly: true,
+  progressCallback: true,
+  signal: true,
+})
 const CONVERT_KEYS = keysOf<api.ConvertOptions>({
   dtype: true,
   force: true,
   revision: true,
   cacheDir: true,
   localFilesOnly: true,
+  progressCallback: true,
   signal: true,
 })
 
 export async function inspect(model?: string, options?: api.InspectOptions): Promise<api.Inspection> {
   const where = readWhere(readOptions<api.InspectOptions>(options, INSPECT_KEYS))
-  const { request } = await locate(model, where)
+  const { request, hint } = await locate(model, where)
   where.signal?.throwIfAborted()
   const { inspectModel, CancelFlag } = native()
   // Headers are read in a moment: an abort need not reach Rust.
   const seen = settle(() => inspectModel(request))
-  return inspection(await abortable(where.signal, new CancelFlag(), seen))
+  return inspection(await abortable(where.signal, new CancelFlag(), seen).catch(error => withHint(error, hint)))
 }
 
 export async function convert(source: string, target: string, options?: api.ConvertOptions): Promise<api.Conversion> {
@@ -38,7 +45,7 @@ export async function convert(source: string, target: string, options?: api.Conv
   }
   const model = readModel(source)
   if (checkText(target, 'target') === '') throw invalidInput(`target must be a folder, not ${describe(target)}`)
-  const { request } = await locate(model, where)
+  const { request, hint } = await locate(model, where)
   where.signal?.throwIfAborted()
   const { convertModel, CancelFlag } = native()
   const cancel = new CancelFlag()
@@ -49,7 +56,7 @@ export async function convert(source: string, target: string, options?: api.Conv
   } catch (error) {
     // Not before Rust has stopped: when the promise rejects, nothing partial is left.
     where.signal?.throwIfAborted()
-    throw error
+    return withHint(error, hint)
   } finally {
     where.signal?.removeEventListener('abort', stop)
   }
@@ -60,16 +67,24 @@ function readWhere(options: { [K in keyof api.InspectOptions]?: unknown }) {
     revision: optionalText(options.revision, 'revision'),
     cacheDir: optionalText(options.cacheDir, 'cacheDir'),
     localFilesOnly: checkBoolean(options.localFilesOnly, 'localFilesOnly', false),
+    progressCallback: checkCallback(options.progressCallback, 'progressCallback'),
     signal: checkSignal(options.signal),
   }
 }
 
-function inspection({ config, weights, memory, ...seen }: NativeInspection): api.Inspection {
+/** Says why the hub was not asked for a model that is nowhere else. */
+function withHint(error: unknown, hint: string): never {
+  const isNotFound = error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
+  throw isNotFound ? new BertLayersError(error.code, error.message + hint) : error
+}
+
+function inspection({ config, weights, memory, pooling, ...seen }: NativeInspection): api.Inspection {
   const { hasPooler = false, ...sizes } = config ?? {}
   return {
     ...seen,
     config: config && (sizes as api.EncoderConfig),
     hasPooler,
+    ...(pooling !== undefined && { pooling: pooling as api.Pool }),
     weights: weights.map(({ format, dtypes, ...found }) => ({
       ...found,
       format: format as api.WeightFormat,

@@ -1,6 +1,8 @@
-import type { HiddenStates as Contract, PaddedStates, TokenizedText } from '../index.d.ts'
+import type { HiddenStates as Contract, EncoderConfig, PaddedStates, TokenizedText } from '../index.d.ts'
+import { Attentions } from './attentions.ts'
 import type { NativeHiddenStates } from './binding.ts'
 import { BertLayersError, invalidInput } from './errors.ts'
+import { ofThisRealm } from './realm.ts'
 import { describe } from './validate.ts'
 
 /** Views of the one buffer that Rust wrote. */
@@ -10,22 +12,32 @@ export class HiddenStates implements Contract {
   readonly texts: readonly TokenizedText[]
   readonly hiddenSize: number
   readonly poolerOutput: Float32Array | undefined
+  readonly attentions: Float32Array | undefined
+  readonly #attentions: Attentions | undefined
   readonly #numLayers: number
-  /** Where each text's tokens start, and their number at the end. */
+  /** Where each text's rows start, and their number at the end. A row is a token, or a word. */
   readonly #starts: Uint32Array
+  readonly #row: 'token' | 'word'
 
-  constructor(states: NativeHiddenStates, texts: readonly TokenizedText[], hiddenSize: number, numLayers: number) {
+  constructor(
+    states: Omit<NativeHiddenStates, 'cuts'>,
+    texts: readonly TokenizedText[],
+    { hiddenSize, numLayers, numHeads }: Pick<EncoderConfig, 'hiddenSize' | 'numLayers' | 'numHeads'>,
+  ) {
     this.data = ofThisRealm(states.data)
     this.layers = Object.freeze([...states.layers])
     this.texts = texts
     this.hiddenSize = hiddenSize
     this.poolerOutput = states.poolerOutput && ofThisRealm(states.poolerOutput)
+    this.attentions = states.attentions && ofThisRealm(states.attentions)
+    this.#attentions = this.attentions && new Attentions(this.attentions, states.tokens.starts, numHeads)
     this.#numLayers = numLayers
-    this.#starts = states.tokens.starts
+    this.#starts = (states.words ?? states.tokens).starts
+    this.#row = states.words === undefined ? 'token' : 'word'
   }
 
   layer(layer: number): Float32Array {
-    return this.#view(layer, 0, this.#totalTokens)
+    return this.#view(layer, 0, this.#totalRows)
   }
 
   get(layer: number, text: number): Float32Array {
@@ -36,9 +48,22 @@ export class HiddenStates implements Contract {
   token(layer: number, text: number, token: number): Float32Array {
     const [start, end] = this.#bounds(text)
     if (!Number.isInteger(token) || token < 0 || token >= end - start) {
-      throw invalidInput(`text ${text} has tokens 0 to ${end - start - 1}, not ${describe(token)}`)
+      const has = end === start ? `no ${this.#row}s` : `${this.#row}s 0 to ${end - start - 1}`
+      throw invalidInput(`text ${text} has ${has}, not ${describe(token)}`)
     }
     return this.#view(layer, start + token, start + token + 1)
+  }
+
+  attention(layer: number, head: number, text: number): Float32Array {
+    if (this.#attentions === undefined) {
+      throw invalidInput('attentions were not kept: encode with the option attentions: true')
+    }
+    this.#bounds(text)
+    const slot = this.#slot(layer)
+    if (this.layers[slot] === 0)
+      throw invalidInput('layer 0, the embedding output, has no attention: layer 1 is the first')
+    const blocks = this.layers.slice(0, slot).filter(kept => kept > 0).length
+    return this.#attentions.get(blocks, head, text)
   }
 
   padded(layer: number): PaddedStates {
@@ -52,13 +77,13 @@ export class HiddenStates implements Contract {
     return { data, shape: [texts, longest, this.hiddenSize] }
   }
 
-  get #totalTokens(): number {
+  get #totalRows(): number {
     return this.#starts[this.#starts.length - 1]!
   }
 
-  #view(layer: number, fromToken: number, toToken: number): Float32Array {
-    const firstRow = this.#slot(layer) * this.#totalTokens
-    return this.data.subarray((firstRow + fromToken) * this.hiddenSize, (firstRow + toToken) * this.hiddenSize)
+  #view(layer: number, from: number, to: number): Float32Array {
+    const firstRow = this.#slot(layer) * this.#totalRows
+    return this.data.subarray((firstRow + from) * this.hiddenSize, (firstRow + to) * this.hiddenSize)
   }
 
   /** Where in `data` a layer is. */
@@ -86,12 +111,4 @@ function zeros(length: number): Float32Array {
     const message = `padded() needs ${bytes} bytes, more than there is memory for: read the texts with get(), which copies nothing`
     throw new BertLayersError('ERR_OUT_OF_MEMORY', message, { cause })
   }
-}
-
-/**
- * The same memory as an array of the realm that this code runs in. Native code makes arrays of the process's main realm, which
- * are no `instanceof Float32Array` where a test runner such as Jest loads modules into realms of their own.
- */
-function ofThisRealm({ buffer, byteOffset, length }: Float32Array): Float32Array {
-  return new Float32Array(buffer, byteOffset, length)
 }

@@ -10,12 +10,54 @@ const KEYS = ['text', 'pair', 'words', 'ids', 'typeIds', 'attentionMask'] as con
 
 /** Checks what can be checked without the model, and copies what Rust will read while JavaScript runs on. */
 export function readInputs(inputs: unknown): NativeInput[] {
-  if (!Array.isArray(inputs)) return [readInput(inputs, 'text 0')]
-  if (inputs.length === 0) throw invalidInput('the array of inputs is empty: give at least one text')
-  return Array.from(inputs, (input: unknown, index) => readInput(input, `text ${index}`))
+  return readEach(inputs, readInput)
 }
 
-function readInput(input: unknown, what: string): NativeInput {
+/** The same with spans of texts. */
+export function readEmbedInputs(inputs: unknown): NativeInput[] {
+  return readEach(inputs, readEmbedInput)
+}
+
+function readEach(inputs: unknown, read: (input: unknown, what: string) => NativeInput): NativeInput[] {
+  if (!Array.isArray(inputs)) return [read(inputs, 'text 0')]
+  if (inputs.length === 0) throw invalidInput('the array of inputs is empty: give at least one text')
+  return Array.from(inputs, (input: unknown, index) => read(input, `text ${index}`))
+}
+
+/** The same with spans of a text. */
+export function readEmbedInput(input: unknown, what: string): NativeInput {
+  if (!isObject(input) || !('spans' in input)) return readInput(input, what)
+  const { spans, ...others } = input
+  const read = readInput(others, what)
+  if (spans === undefined) return read
+  if (read.text === undefined || read.pair !== undefined)
+    throw invalidInput(`${what}: spans go with a single text only`)
+  return { ...read, spans: readSpans(spans, read.text.length, what) }
+}
+
+function readSpans(spans: unknown, length: number, what: string): Uint32Array {
+  if (!Array.isArray(spans))
+    throw invalidInput(`${what}: spans must be an array of [start, end], not ${describe(spans)}`)
+  if (spans.length === 0) throw invalidInput(`${what}: spans is empty: give at least one, or leave it out`)
+  return Uint32Array.from(
+    spans.flatMap((span: unknown, index) => {
+      const isPair = isArrayLike(span) && span.length === 2
+      if (!isPair) throw invalidInput(`${what}: span ${index} must be [start, end], not ${describe(span)}`)
+      const [start, end] = [span[0], span[1]]
+      if (Number.isInteger(start) && Number.isInteger(end)) {
+        const bounds = [start as number, end as number] as const
+        if (0 <= bounds[0] && bounds[0] < bounds[1] && bounds[1] <= length) return bounds
+      }
+      const given = `[${describeNumber(start)}, ${describeNumber(end)}]`
+      throw invalidInput(
+        `${what}: span ${index} must have 0 <= start < end <= ${length}, the text's length; it is ${given}`,
+      )
+    }),
+  )
+}
+
+/** One input; `what` it is called in errors. */
+export function readInput(input: unknown, what: string): NativeInput {
   if (typeof input === 'string') return { text: checkText(input, what) }
   if (!isObject(input)) throw invalidInput(`${what} must be a string, ${KINDS}, not ${describe(input)}${advice(input)}`)
   const fields: { [K in Key]?: unknown } = checkKeys(input, KEYS, `${what}: the field`)
@@ -80,6 +122,16 @@ function advice(input: unknown): string {
   if (typeof input === 'number' || typeof input === 'bigint' || ArrayBuffer.isView(input))
     return ': token ids go in { ids }'
   return Array.isArray(input) ? ': a pair goes in { text, pair }, split words in { words }' : ''
+}
+
+/** What a stream reads its inputs from. */
+export function readSource<I>(source: unknown): Iterable<I> | AsyncIterable<I> {
+  const iterable = isObject(source) || Array.isArray(source)
+  if (iterable && (Symbol.asyncIterator in source || Symbol.iterator in source)) return source as Iterable<I>
+  throw invalidInput(
+    'the source must give its inputs one by one, as an array, a generator, a readable stream of lines or anything else with ' +
+      `[Symbol.iterator] or [Symbol.asyncIterator] does; it is ${describe(source)}`,
+  )
 }
 
 /** Ids to be decoded. */

@@ -1,6 +1,15 @@
-import type { DecodeOptions, Device, Dtype, EncodeOptions, FromPretrainedOptions, TokenizeOptions } from '../index.d.ts'
+import type {
+  DecodeOptions,
+  Device,
+  Dtype,
+  EncodeOptions,
+  FromPretrainedOptions,
+  ProgressCallback,
+  TokenizeOptions,
+} from '../index.d.ts'
 import { invalidInput } from './errors.ts'
-import { checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
+import { readOverflow } from './overflow.ts'
+import { checkCount, checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
   float32: 'float32',
@@ -15,6 +24,8 @@ const DTYPES: Record<string, Dtype> = {
 
 const DEVICE = /^(auto|cpu|cuda(:(0|[1-9]\d{0,3}))?|metal)$/
 const MAX_THREADS = 1024
+/** By default. More than a program means to have; a mistake that makes calls without end is found before memory is. */
+const MAX_QUEUE = 10_000
 /** What the native side's integers hold; no model has so many layers. */
 const MAX_LAYER = 0x7fff_ffff
 
@@ -29,29 +40,45 @@ const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   revision: true,
   cacheDir: true,
   localFilesOnly: true,
+  progressCallback: true,
   threads: true,
+  maxQueue: true,
   signal: true,
 })
 const TOKENIZE_KEYS = keysOf<TokenizeOptions>({ addSpecialTokens: true, signal: true })
-const ENCODE_KEYS = keysOf<EncodeOptions>({
+export const ENCODE_KEYS = keysOf<EncodeOptions>({
   layers: true,
   addSpecialTokens: true,
   overflow: true,
+  words: true,
   pooler: true,
+  attentions: true,
   signal: true,
 })
 const DECODE_KEYS = keysOf<DecodeOptions>({ skipSpecialTokens: true })
 
 export function readLoadOptions(value: unknown) {
   const options = readOptions<FromPretrainedOptions>(value, LOAD_KEYS)
-  const { device = 'auto', dtype = 'float32', revision, cacheDir, localFilesOnly, threads, signal } = options
-  checkBoolean(localFilesOnly, 'localFilesOnly', false)
+  const {
+    device = 'auto',
+    dtype = 'float32',
+    revision,
+    cacheDir,
+    localFilesOnly,
+    progressCallback,
+    threads,
+    maxQueue,
+    signal,
+  } = options
   return {
     device: checkDevice(device),
     dtype: checkDtype(dtype),
     revision: optionalText(revision, 'revision'),
     cacheDir: optionalText(cacheDir, 'cacheDir'),
+    localFilesOnly: checkBoolean(localFilesOnly, 'localFilesOnly', false),
+    progressCallback: checkCallback(progressCallback, 'progressCallback'),
     threads: checkThreads(threads),
+    maxQueue: maxQueue === undefined ? MAX_QUEUE : checkCount(maxQueue, 'option maxQueue', 1),
     signal: checkSignal(signal),
   }
 }
@@ -66,12 +93,14 @@ export function readTokenizeOptions(value: unknown) {
 
 export function readEncodeOptions(value: unknown) {
   const options = readOptions<EncodeOptions>(value, ENCODE_KEYS)
-  const { layers = 'all', addSpecialTokens, overflow = 'error', pooler, signal } = options
-  if (overflow !== 'error') throw invalidInput(`option overflow must be 'error', not ${describe(overflow)}`)
+  const { layers = 'all', addSpecialTokens, overflow, words, pooler, attentions, signal } = options
   return {
     layers: checkLayers(layers),
+    overflow: readOverflow(overflow),
+    words: checkWords(words),
     addSpecialTokens: checkBoolean(addSpecialTokens, 'addSpecialTokens', true),
     pooler: checkBoolean(pooler, 'pooler', false),
+    attentions: checkBoolean(attentions, 'attentions', false),
     signal: checkSignal(signal),
   }
 }
@@ -79,6 +108,11 @@ export function readEncodeOptions(value: unknown) {
 export function readDecodeOptions(value: unknown) {
   const { skipSpecialTokens } = readOptions<DecodeOptions>(value, DECODE_KEYS)
   return { skipSpecialTokens: checkBoolean(skipSpecialTokens, 'skipSpecialTokens', false) }
+}
+
+function checkWords(value: unknown): string | undefined {
+  if (value === undefined || value === 'first' || value === 'last' || value === 'mean' || value === 'max') return value
+  throw invalidInput(`option words must be first, last, mean or max, not ${describe(value)}`)
 }
 
 /** The type's own name for a dtype or one of transformers.js' names. */
@@ -100,7 +134,7 @@ export function checkThreads(value: unknown): number | undefined {
 }
 
 /** Layers as Rust takes them: undefined for all. Whether the model has them is for Rust to say. */
-function checkLayers(value: unknown): number[] | undefined {
+export function checkLayers(value: unknown): number[] | undefined {
   if (value === 'all') return undefined
   const layers: unknown[] | undefined =
     typeof value === 'number' ? [value] : Array.isArray(value) ? [...value] : undefined
@@ -125,6 +159,11 @@ export function checkBoolean(value: unknown, name: string, byDefault: boolean): 
   if (value === undefined) return byDefault
   if (typeof value === 'boolean') return value
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
+}
+
+export function checkCallback(value: unknown, name: string): ProgressCallback | undefined {
+  if (value === undefined || typeof value === 'function') return value as ProgressCallback | undefined
+  throw invalidInput(`option ${name} must be a function, not ${describe(value)}`)
 }
 
 export function optionalText(value: unknown, name: string): string | undefined {

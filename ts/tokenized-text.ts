@@ -1,11 +1,20 @@
 import { type InspectOptionsStylized, inspect } from 'node:util'
-import type { TokenizedText as Contract } from '../index.d.ts'
-import type { NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
+import type { TokenizedText as Contract, Word } from '../index.d.ts'
+import type { NativeCuts, NativeEncoder, NativeInput, NativeTokens, NativeWords } from './binding.ts'
+
+/** What Rust says of a batch's texts. */
+interface Answer {
+  tokens: NativeTokens
+  words?: NativeWords
+  cuts?: NativeCuts
+}
 
 /** What the texts of a batch share. */
 interface Batch {
   encoder: NativeEncoder
   columns: NativeTokens
+  words: NativeWords | undefined
+  cuts: NativeCuts | undefined
 }
 
 /**
@@ -17,6 +26,7 @@ export class TokenizedText implements Contract {
   readonly pair: string | undefined
   readonly #batch: Batch
   readonly #index: number
+  readonly #givenWords: readonly string[] | undefined
   #made: Map<string, unknown> | undefined
 
   constructor(batch: Batch, input: NativeInput, index: number) {
@@ -24,6 +34,7 @@ export class TokenizedText implements Contract {
     this.pair = input.pair
     this.#batch = batch
     this.#index = index
+    this.#givenWords = input.words
   }
 
   get tokens(): string[] {
@@ -43,10 +54,7 @@ export class TokenizedText implements Contract {
       if (this.tokens.length === 0) return []
       const { offsets, starts } = this.#batch.columns
       const start = starts[this.#index]!
-      return this.ids.map((_, token): [number, number] => {
-        const at = 2 * (start + token)
-        return [offsets[at]!, offsets[at + 1]!]
-      })
+      return pairs(offsets.subarray(2 * start, 2 * (start + this.ids.length)))
     })
   }
 
@@ -68,14 +76,45 @@ export class TokenizedText implements Contract {
     )
   }
 
+  get words(): Word[] | undefined {
+    const { words } = this.#batch
+    return words && this.#once('words', () => this.#readWords(words))
+  }
+
+  get truncated(): number {
+    return this.#batch.cuts?.truncated[this.#index] ?? 0
+  }
+
+  get sampled(): [start: number, end: number][] | undefined {
+    const drawn = this.#batch.cuts?.sampled[this.#index]
+    return drawn ? this.#once('sampled', () => pairs(drawn)) : undefined
+  }
+
   toJSON(): Omit<Contract, 'toJSON'> {
     const { text, pair, tokens, ids, typeIds, offsets, wordIds, sequenceIds, specialTokensMask, unknownTokens } = this
-    return { text, pair, tokens, ids, typeIds, offsets, wordIds, sequenceIds, specialTokensMask, unknownTokens }
+    const { words, truncated, sampled } = this
+    const columns = { tokens, ids, typeIds, offsets, wordIds, sequenceIds, specialTokensMask, unknownTokens }
+    return { text, pair, ...columns, words, truncated, sampled }
   }
 
   /** Getters would be hidden from console.log. */
   [inspect.custom](_depth: number, options: InspectOptionsStylized): string {
     return `TokenizedText ${inspect(this.toJSON(), options)}`
+  }
+
+  #readWords({ starts, wordIds, sequenceIds, tokens }: NativeWords): Word[] {
+    const [from, to] = [starts[this.#index]!, starts[this.#index + 1]!]
+    const ranges = pairs(tokens.subarray(2 * from, 2 * to))
+    return ranges.map(([start, end], at) => {
+      const [wordId, sequenceId] = [wordIds[from + at]!, sequenceIds[from + at]!]
+      const given = this.#givenWords?.[wordId]
+      if (given !== undefined) {
+        return { text: given, offsets: [0, given.length], wordId, sequenceId, tokens: [start, end] }
+      }
+      const offsets: [number, number] = [this.offsets[start]![0], this.offsets[end - 1]![1]]
+      const whole = (sequenceId === 1 ? this.pair : this.text) ?? ''
+      return { text: whole.slice(...offsets), offsets, wordId, sequenceId, tokens: [start, end] }
+    })
   }
 
   #rows<C extends keyof NativeTokens>(column: C): NativeTokens[C] {
@@ -91,9 +130,13 @@ export class TokenizedText implements Contract {
 }
 
 /** Every input as the model saw it. */
-export function tokenizedTexts(encoder: NativeEncoder, columns: NativeTokens, inputs: NativeInput[]): TokenizedText[] {
-  const batch = { encoder, columns }
+export function tokenizedTexts(encoder: NativeEncoder, answer: Answer, inputs: NativeInput[]): TokenizedText[] {
+  const batch = { encoder, columns: answer.tokens, words: answer.words, cuts: answer.cuts }
   return inputs.map((input, index) => new TokenizedText(batch, input, index))
+}
+
+function pairs(flat: Uint32Array): [number, number][] {
+  return Array.from({ length: flat.length / 2 }, (_, at) => [flat[2 * at]!, flat[2 * at + 1]!])
 }
 
 function nullable(column: Int32Array): (number | null)[] {

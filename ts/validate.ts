@@ -53,6 +53,12 @@ export function copyIntegers(value: unknown, what: string): Uint32Array<ArrayBuf
   return copy
 }
 
+/** A whole number of at least `least`. */
+export function checkCount(value: unknown, what: string, least: number, most = MAX_UINT32): number {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value as number
+  throw invalidInput(`${what} must be a whole number from ${least} to ${most}, not ${describeNumber(value)}`)
+}
+
 /** A value as an error message shows it. */
 export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `the bigint ${value}n`

@@ -8,12 +8,19 @@ export interface Ended {
   stderr: string
 }
 
+interface RunOptions {
+  input?: string | Uint8Array | undefined
+  env?: NodeJS.ProcessEnv
+}
+
 /** Runs Node on a program and waits for its end. */
-export async function runNode(
-  args: string[],
-  options: { input?: string | Uint8Array | undefined; env?: NodeJS.ProcessEnv } = {},
-): Promise<Ended> {
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...options.env } })
+export function runNode(args: string[], options?: RunOptions): Promise<Ended> {
+  return run(process.execPath, args, options)
+}
+
+/** Runs a program and waits for its end. */
+export async function run(command: string, args: string[], options: RunOptions = {}): Promise<Ended> {
+  const child = spawn(command, args, { env: { ...process.env, ...options.env } })
   child.stdin.on('error', () => {}) // it may end without having read
   child.stdin.end(options.input ?? '')
   const [stdout, stderr, end] = await Promise.all([text(child.stdout), text(child.stderr), ended(child)])

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import type { Device, Dtype } from '../../index.d.ts'
+import type { Device, Dtype, Pool } from '../../index.d.ts'
+import { checkPool } from '../embed-options.ts'
 import { BertLayersError } from '../errors.ts'
 import { checkDevice, checkDtype, checkThreads } from '../options.ts'
 import { nearest } from '../validate.ts'
@@ -12,25 +13,66 @@ export class UsageError extends Error {}
 export type Format = 'text' | 'json' | 'npy' | 'safetensors'
 const FORMATS: readonly Format[] = ['text', 'json', 'npy', 'safetensors']
 
-export interface EncodeCommand {
-  name: 'encode'
+export type EmbedFormat = 'jsonl' | 'npy' | 'safetensors'
+const EMBED_FORMATS: readonly EmbedFormat[] = ['jsonl', 'npy', 'safetensors']
+const OVERFLOWS = ['error', 'truncate', 'window'] as const
+const COMBINES = ['mean', 'sum', 'max', 'concat'] as const
+
+/** What the commands about texts have in common. */
+export interface TextsCommand {
   texts: string[]
   model: string | undefined
-  layers: 'all' | number[]
+  revision: string | undefined
+  cacheDir: string | undefined
+  localFilesOnly: boolean
   dtype: Dtype
   device: Device
   threads: number | undefined
-  format: Format
+  overflow: (typeof OVERFLOWS)[number]
   out: string | undefined
 }
 
-export interface InspectCommand {
+export interface EncodeCommand extends TextsCommand {
+  name: 'encode'
+  layers: 'all' | number[]
+  format: Format
+}
+
+export interface EmbedCommand extends TextsCommand {
+  name: 'embed'
+  layers: 'all' | number[]
+  combine: (typeof COMBINES)[number]
+  /** Undefined: as the model's files say. */
+  pool: Pool | undefined
+  normalize: true | undefined
+  format: EmbedFormat
+}
+
+export interface TokenizeCommand {
+  name: 'tokenize'
+  texts: string[]
+  model: string | undefined
+  revision: string | undefined
+  cacheDir: string | undefined
+  localFilesOnly: boolean
+  format: 'text' | 'json'
+  out: string | undefined
+}
+
+/** Where the model of a command is that is not about texts. */
+interface FilesCommand {
+  revision: string | undefined
+  cacheDir: string | undefined
+  localFilesOnly: boolean
+}
+
+export interface InspectCommand extends FilesCommand {
   name: 'inspect'
   model: string | undefined
   format: 'text' | 'json'
 }
 
-export interface ConvertCommand {
+export interface ConvertCommand extends FilesCommand {
   name: 'convert'
   source: string
   target: string
@@ -38,14 +80,29 @@ export interface ConvertCommand {
   force: boolean
 }
 
-export type Command = EncodeCommand | InspectCommand | ConvertCommand | { name: 'help' } | { name: 'version' }
+export type Command =
+  | EncodeCommand
+  | EmbedCommand
+  | TokenizeCommand
+  | InspectCommand
+  | ConvertCommand
+  | { name: 'help' }
+  | { name: 'version' }
 
 /** The options of the commands that are not about texts. */
 const FILES_OPTIONS = { inspect: ['format'], convert: ['dtype', 'force'] } as const
+const WHERE = ['revision', 'cache-dir', 'local-files-only']
 
 const OPTIONS = {
   model: { type: 'string' },
+  revision: { type: 'string' },
+  'cache-dir': { type: 'string' },
+  'local-files-only': { type: 'boolean' },
   layers: { type: 'string' },
+  combine: { type: 'string' },
+  pool: { type: 'string' },
+  normalize: { type: 'boolean' },
+  overflow: { type: 'string' },
   dtype: { type: 'string' },
   device: { type: 'string' },
   threads: { type: 'string' },
@@ -55,7 +112,11 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
+/** The options that only embed has. */
+const OF_EMBED = ['combine', 'pool', 'normalize'] as const
 const OPTION_NAMES = Object.keys(OPTIONS)
+
+const COMMANDS = 'encode, embed, tokenize, inspect, convert'
 
 /** What the command line asks for. */
 export function readCommand(args: string[]): Command {
@@ -65,36 +126,62 @@ export function readCommand(args: string[]): Command {
   const [name, ...texts] = positionals
   if (name === 'help') return { name }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
+  if (name === 'embed') return readEmbed(texts, values)
   if (name === 'inspect') return readInspect(texts, values)
   if (name === 'convert') return readConvert(texts, values)
-  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: encode, inspect, convert`)
-  if (values.force) throw new UsageError('--force is of convert')
-  return {
-    name,
-    texts,
-    model: values.model,
-    layers: readLayers(values.layers ?? 'all'),
-    dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
-    device: usage(() => checkDevice(values.device ?? 'auto')),
-    threads: usage(() => checkThreads(readThreads(values.threads))),
-    format: readFormat(values.format ?? 'text'),
-    out: readOut(values.out),
-  }
+  if (name === 'tokenize') return readTokenize(values, texts)
+  if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: ${COMMANDS}`)
+  const other = OF_EMBED.find(option => values[option] !== undefined)
+  if (other !== undefined) throw new UsageError(`--${other} is of embed`)
+  const format = oneOf(FORMATS, values.format ?? 'text', 'format')
+  return { name, ...readTextsCommand(texts, values), layers: readLayers(values.layers ?? 'all'), format }
 }
 
 type Values = ReturnType<typeof parseKnown>['values']
 
+function readEmbed(texts: string[], values: Values): EmbedCommand {
+  const { pool } = values
+  return {
+    name: 'embed',
+    ...readTextsCommand(texts, values),
+    layers: readLayers(values.layers ?? '-1'),
+    combine: oneOf(COMBINES, values.combine ?? 'mean', 'combine'),
+    pool: pool === undefined ? undefined : usage(() => checkPool(pool)),
+    normalize: values.normalize ? true : undefined,
+    format: oneOf(EMBED_FORMATS, values.format ?? 'jsonl', 'format'),
+  }
+}
+
+function readTextsCommand(texts: string[], values: Values): TextsCommand {
+  if (values.force) throw new UsageError('--force is of convert')
+  return {
+    texts,
+    model: values.model,
+    revision: readFilled('revision', values.revision),
+    cacheDir: readFilled('cache-dir', values['cache-dir']),
+    localFilesOnly: values['local-files-only'] ?? false,
+    dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
+    device: usage(() => checkDevice(values.device ?? 'auto')),
+    threads: usage(() => checkThreads(readThreads(values.threads))),
+    overflow: oneOf(OVERFLOWS, values.overflow ?? 'error', 'overflow'),
+    out: readOut(values.out),
+  }
+}
+
 function readInspect(models: string[], values: Values): InspectCommand {
-  checkOptions('inspect', values)
+  const where = readWhere('inspect', values)
   const [model, ...more] = models
   if (more.length > 0) throw new UsageError(`inspect takes one model, not ${models.length}`)
-  const format = values.format ?? 'text'
-  if (format === 'text' || format === 'json') return { name: 'inspect', model, format }
-  throw new UsageError(`--format must be one of text, json, not '${format}'`)
+  return {
+    name: 'inspect',
+    model,
+    ...where,
+    format: oneOf(['text', 'json'] as const, values.format ?? 'text', 'format'),
+  }
 }
 
 function readConvert(folders: string[], values: Values): ConvertCommand {
-  checkOptions('convert', values)
+  const where = readWhere('convert', values)
   const [source, target, ...more] = folders
   if (source === undefined || target === undefined || more.length > 0) {
     throw new UsageError('convert takes a model and the folder to write, such as: bert-layers convert ./old ./new')
@@ -102,14 +189,41 @@ function readConvert(folders: string[], values: Values): ConvertCommand {
   const dtype = values.dtype === undefined ? undefined : usage(() => checkDtype(values.dtype))
   if (dtype === 'int8')
     throw new UsageError('--dtype must be one of float32, float16, bfloat16: int8 is made on loading')
-  return { name: 'convert', source, target, dtype, force: values.force ?? false }
+  return { name: 'convert', source, target, ...where, dtype, force: values.force ?? false }
 }
 
-function checkOptions(name: keyof typeof FILES_OPTIONS, values: Values): void {
-  const known: readonly string[] = FILES_OPTIONS[name]
+function readWhere(name: keyof typeof FILES_OPTIONS, values: Values): FilesCommand {
+  const known: readonly string[] = [...FILES_OPTIONS[name], ...WHERE]
   const other = Object.keys(values).find(option => !known.includes(option))
-  if (other === undefined) return
-  throw new UsageError(`${name} has no option --${other}; it has: ${known.map(option => `--${option}`).join(', ')}`)
+  if (other !== undefined) {
+    throw new UsageError(`${name} has no option --${other}; it has: ${known.map(option => `--${option}`).join(', ')}`)
+  }
+  return {
+    revision: readFilled('revision', values.revision),
+    cacheDir: readFilled('cache-dir', values['cache-dir']),
+    localFilesOnly: values['local-files-only'] ?? false,
+  }
+}
+
+/** Of the options, those that have to do with tokens. */
+function readTokenize(values: Values, texts: string[]): TokenizeCommand {
+  const { model, revision, 'cache-dir': cacheDir, 'local-files-only': localFilesOnly = false, ...rest } = values
+  const { format = 'text', out, ...others } = rest
+  const [other] = Object.keys(others)
+  if (other !== undefined)
+    throw new UsageError(`tokenize has no --${other}; it has --model and where to find it, --format and --out`)
+  if (format !== 'text' && format !== 'json')
+    throw new UsageError(`tokenize --format must be text or json, not '${format}'`)
+  return {
+    name: 'tokenize',
+    texts,
+    model,
+    revision: readFilled('revision', revision),
+    cacheDir: readFilled('cache-dir', cacheDir),
+    localFilesOnly,
+    format,
+    out: readOut(out),
+  }
 }
 
 function parse(args: string[]) {
@@ -144,7 +258,7 @@ function checkGivenOnce(tokens: ReturnType<typeof parseKnown>['tokens']): void {
 /** What an option that does not exist could mean, such as --model for -m and --format json for --json. */
 function meantBy(unknown: string): string[] {
   const name = unknown.replace(/^-+/, '').toLowerCase()
-  if (FORMATS.some(format => format === name)) return [`--format ${name}`]
+  if ([...FORMATS, ...EMBED_FORMATS].some(format => format === name)) return [`--format ${name}`]
   const near = nearest(name, OPTION_NAMES)
   const meant = near ? [near] : OPTION_NAMES.filter(option => option.startsWith(name) || name.startsWith(option))
   return meant.map(option => `--${option}`)
@@ -177,10 +291,15 @@ function readThreads(value: string | undefined): number | string | undefined {
   return value !== undefined && /^\d+$/.test(value) ? Number(value) : value
 }
 
-function readFormat(value: string): Format {
-  const format = FORMATS.find(known => known === value)
-  if (format !== undefined) return format
-  throw new UsageError(`--format must be one of ${FORMATS.join(', ')}, not '${value}'`)
+function oneOf<T extends string>(known: readonly T[], value: string, option: string): T {
+  const found = known.find(each => each === value)
+  if (found !== undefined) return found
+  throw new UsageError(`--${option} must be one of ${known.join(', ')}, not '${value}'`)
+}
+
+function readFilled(name: string, value: string | undefined): string | undefined {
+  if (value === '') throw new UsageError(`--${name} must not be empty`)
+  return value
 }
 
 function readOut(value: string | undefined): string | undefined {

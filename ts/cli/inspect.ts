@@ -3,10 +3,12 @@ import { inspect } from '../files.ts'
 import { DEFAULT_MODEL } from '../packages.ts'
 import type { InspectCommand } from './arguments.ts'
 import { writeAll } from './output.ts'
+import { progressBar } from './progress.ts'
 import { printable } from './text.ts'
 
-export async function inspectCommand({ model, format }: InspectCommand): Promise<void> {
-  const seen = await inspect(model)
+export async function inspectCommand({ name: _, model, format, ...options }: InspectCommand): Promise<void> {
+  const bar = progressBar(process.stderr)
+  const seen = await inspect(model, { ...options, progressCallback: bar.update }).finally(bar.end)
   const chunks = format === 'json' ? [`${JSON.stringify(seen, null, 2)}\n`] : textLines(model ?? DEFAULT_MODEL, seen)
   await writeAll(chunks, undefined)
 }
@@ -32,7 +34,8 @@ function* textLines(name: string, seen: Inspection): Iterable<string> {
     'tokenizer',
     tokenizer ? `${tokenizer.kind}, ${count(tokenizer.tokens)} tokens, from ${tokenizer.file}` : 'none',
   )
-  if (seen.poolingFiles.length > 0) yield row('pooling', seen.poolingFiles.join(', '))
+  if (seen.poolingFiles.length > 0)
+    yield row('pooling', `${seen.pooling ?? 'not known'}, from ${seen.poolingFiles.join(', ')}`)
   const needed = Object.entries(memory).map(([dtype, bytes]) => `${dtype} ${megabytes(bytes)}`)
   if (needed.length > 0) yield row('memory', `${needed.join(', ')} for the weights`)
   yield row('instructions', seen.instructionSet)

@@ -1,5 +1,5 @@
 import type { HiddenStates } from '../../index.d.ts'
-import type { ModelSummary } from './encode.ts'
+import type { ModelSummary } from './texts.ts'
 
 /** {model, layers, texts, hiddenStates: [layer][text][token][hidden]}, a token's row at a time. */
 export function* jsonChunks(states: HiddenStates, model: ModelSummary): Iterable<string> {
@@ -18,7 +18,7 @@ export function* jsonChunks(states: HiddenStates, model: ModelSummary): Iterable
   yield '\n]}\n'
 }
 
-function jsonRow(row: Float32Array): string {
+export function jsonRow(row: Float32Array): string {
   return `[${Array.from(row, jsonNumber).join()}]`
 }
 

@@ -1,5 +1,5 @@
 import type { HiddenStates, TokenizedText } from '../../index.d.ts'
-import type { ModelSummary } from './encode.ts'
+import type { ModelSummary } from './texts.ts'
 
 /** Rows and columns shown at either end of a matrix. */
 const EDGE = 3
@@ -14,7 +14,7 @@ export function* textChunks(states: HiddenStates, model: ModelSummary): Iterable
   yield `${printable(name)}: ${modelType}, ${numLayers} layers, hidden size ${hiddenSize}, on ${device} in ${dtype}\n`
   const labels = states.texts.map(tokenLabels)
   for (const [index, text] of states.texts.entries()) {
-    yield `\ntext ${index}: ${printable(abbreviate(text.text ?? ''))}\n`
+    yield textHeading(text, index)
     yield `  ${text.ids.length} tokens: ${labels[index]!.join(' ')}\n${unknownHint(text)}`
   }
   for (const layer of states.layers) {
@@ -26,8 +26,12 @@ export function* textChunks(states: HiddenStates, model: ModelSummary): Iterable
   }
 }
 
+export function textHeading({ text }: TokenizedText, index: number): string {
+  return `\ntext ${index}: ${printable(abbreviate(text ?? ''))}\n`
+}
+
 /** Tokens to read, an unknown one with what it stands for. */
-function tokenLabels({ text, tokens, offsets, unknownTokens }: TokenizedText): string[] {
+export function tokenLabels({ text, tokens, offsets, unknownTokens }: TokenizedText): string[] {
   const unknown = new Set(unknownTokens)
   return tokens.map((token, at) => {
     const [start, end] = offsets[at]!
@@ -36,7 +40,7 @@ function tokenLabels({ text, tokens, offsets, unknownTokens }: TokenizedText): s
 }
 
 /** A vocabulary that does not know the language gives numbers that say little about the text. */
-function unknownHint({ text = '', unknownTokens, specialTokensMask }: TokenizedText): string {
+export function unknownHint({ text = '', unknownTokens, specialTokensMask }: TokenizedText): string {
   const pieces = specialTokensMask.filter(special => special === 0).length
   if (unknownTokens.length === 0 || unknownTokens.length < pieces * MANY_UNKNOWN) return ''
   const advice = /\p{Script=Han}/u.test(text)

@@ -1,7 +1,8 @@
 //! A loaded model on one device: how chunks of a batch meet its threads.
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bert_layers_kernels::{Crew, Kernels, Solo, Team};
 use candle_core::DType;
@@ -9,10 +10,9 @@ use candle_core::DType;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::Device;
-use crate::hidden_states::Output;
 use crate::model::{self, Model};
-use crate::ops::{Candle, Cpu};
-use crate::threads;
+use crate::ops::{Candle, Cpu, Ops};
+use crate::sink::Sink;
 use crate::weights::Summary;
 use crate::{Cancel, Dtype, Error, Result, Tokens};
 
@@ -20,9 +20,31 @@ use crate::{Cancel, Dtype, Error, Result, Tokens};
 /// weights' way into it short.
 const CHUNK_ROWS: usize = 128;
 
-/// Runs a batch into its result.
+/// A run of a batch's texts, and where its rows go.
+pub(crate) struct Job<'r> {
+    pub texts: Range<usize>,
+    pub sink: Sink<'r>,
+    pub cancel: Cancel,
+}
+
+/// Computes batches.
 pub(crate) trait Backend: Send + Sync {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, crew: &Arc<Crew>, cancel: &Cancel) -> Result<()>;
+    /// The runs that a batch is computed in.
+    fn split(&self, batch: &PackedBatch<'_>, threads: usize) -> Vec<Range<usize>>;
+
+    /// Computes the runs that the batch was [split](Self::split) into. Once `stop` says so no more are begun. Says of each run whether it
+    /// was computed, or what went wrong.
+    fn run(
+        &self,
+        batch: &PackedBatch<'_>,
+        jobs: Vec<Job<'_>>,
+        crew: &Arc<Crew>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Vec<Result<bool>>;
+
+    /// How many tokens a batch needs for this device, with so many threads, to be busy.
+    fn batch_tokens(&self, threads: usize) -> usize;
+
     fn has_pooler(&self) -> bool;
     /// The instruction set, or the device's library.
     fn instruction_set(&self) -> &'static str;
@@ -63,30 +85,51 @@ struct OnCpu {
     model: Box<dyn Model<Cpu>>,
 }
 
+impl OnCpu {
+    /// Whether all threads work on each run together: there are fewer texts than threads.
+    fn shares_runs(batch: &PackedBatch<'_>, threads: usize) -> bool {
+        batch.texts() < threads || threads == 1
+    }
+}
+
 impl Backend for OnCpu {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, crew: &Arc<Crew>, cancel: &Cancel) -> Result<()> {
-        let threads = crew.threads();
-        if batch.texts() < threads || threads == 1 {
-            // Fewer texts than threads: all threads work on each chunk together.
-            let runs = batch.split(1, CHUNK_ROWS * threads);
-            let ops = self.ops.with(crew.clone(), cancel);
-            for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
-                self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
-            }
-            return Ok(());
+    fn split(&self, batch: &PackedBatch<'_>, threads: usize) -> Vec<Range<usize>> {
+        match Self::shares_runs(batch, threads) {
+            true => batch.split(1, CHUNK_ROWS * threads),
+            false => batch.split(threads, CHUNK_ROWS),
         }
-        // Otherwise a thread carries its chunk through all layers alone, waiting for nobody.
-        let runs = batch.split(threads, CHUNK_ROWS);
-        let ops = self.ops.with(Arc::new(Solo), cancel);
-        let sinks: Vec<_> = out.sinks(batch, &runs).into_iter().map(|sink| Mutex::new(Some(sink))).collect();
-        threads::map(crew, runs.len(), |i| {
-            let sink = sinks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
-            match sink {
-                Some(sink) => self.model.forward(&ops, &batch.chunk(&runs[i], &batch.ranges(&runs[i])), sink),
-                None => Err(Error::Internal("a chunk was computed twice".into())),
+    }
+
+    fn run(
+        &self,
+        batch: &PackedBatch<'_>,
+        jobs: Vec<Job<'_>>,
+        crew: &Arc<Crew>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Vec<Result<bool>> {
+        let one = |job: Job<'_>, team: Arc<dyn Team + Send>| {
+            let ops = self.ops.with(team, &job.cancel);
+            forward(&*self.model, &ops, batch, job, stop)
+        };
+        if Self::shares_runs(batch, crew.threads()) {
+            return jobs.into_iter().map(|job| one(job, crew.clone())).collect();
+        }
+        // A thread carries its run through all layers alone, waiting for nobody.
+        let solo: Arc<dyn Team + Send> = Arc::new(Solo);
+        let jobs: Vec<_> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
+        let done: Vec<OnceLock<Result<bool>>> = jobs.iter().map(|_| OnceLock::new()).collect();
+        crew.run_long(jobs.len(), &|i| {
+            // Each is there once, and set once: an index is run once.
+            if let Some(job) = jobs[i].lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let _ = done[i].set(one(job, solo.clone()));
             }
-        })
-        .map(drop)
+        });
+        done.into_iter().map(|done| done.into_inner().unwrap_or(Ok(false))).collect()
+    }
+
+    /// Two texts of the usual limit, or a run for each thread.
+    fn batch_tokens(&self, threads: usize) -> usize {
+        (CHUNK_ROWS * threads).max(1024)
     }
 
     fn has_pooler(&self) -> bool {
@@ -103,14 +146,30 @@ struct OnCandle {
     model: Box<dyn Model<Candle>>,
 }
 
+/// Rows of a run on a device that has its own threads; this bounds its memory.
+const DEVICE_ROWS: usize = 64 * CHUNK_ROWS;
+
 impl Backend for OnCandle {
-    fn run(&self, batch: &PackedBatch<'_>, out: &mut Output, _: &Arc<Crew>, cancel: &Cancel) -> Result<()> {
-        let runs = batch.split(1, 64 * CHUNK_ROWS); // the device has its own threads; this bounds its memory
-        let ops = self.ops.cancelled_by(cancel);
-        for (texts, sink) in runs.iter().zip(out.sinks(batch, &runs)) {
-            self.model.forward(&ops, &batch.chunk(texts, &batch.ranges(texts)), sink)?;
-        }
-        Ok(())
+    fn split(&self, batch: &PackedBatch<'_>, _: usize) -> Vec<Range<usize>> {
+        batch.split(1, DEVICE_ROWS)
+    }
+
+    fn run(
+        &self,
+        batch: &PackedBatch<'_>,
+        jobs: Vec<Job<'_>>,
+        _: &Arc<Crew>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Vec<Result<bool>> {
+        let one = |job: Job<'_>| {
+            let ops = self.ops.cancelled_by(&job.cancel);
+            forward(&*self.model, &ops, batch, job, stop)
+        };
+        jobs.into_iter().map(one).collect()
+    }
+
+    fn batch_tokens(&self, _: usize) -> usize {
+        DEVICE_ROWS
     }
 
     fn has_pooler(&self) -> bool {
@@ -120,4 +179,21 @@ impl Backend for OnCandle {
     fn instruction_set(&self) -> &'static str {
         "candle"
     }
+}
+
+/// Computes one run, unless nothing is to be begun any more.
+fn forward<O: Ops>(
+    model: &dyn Model<O>,
+    ops: &O,
+    batch: &PackedBatch<'_>,
+    job: Job<'_>,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<bool> {
+    let Job { texts, sink, cancel } = job;
+    if stop() {
+        return Ok(false);
+    }
+    cancel.check()?;
+    model.forward(ops, &batch.chunk(&texts, &batch.ranges(&texts)), sink)?;
+    Ok(true)
 }

@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use bert_layers_kernels::{Crew, Team};
 
-use crate::batch::PackedBatch;
-use crate::config::ModelConfig;
+use crate::backend::Backend;
+use crate::call::Call;
+use crate::config::{ModelConfig, SentenceConfig};
 use crate::device::DeviceChoice;
-use crate::hidden_states::{HiddenStates, Output};
+use crate::fold::{Mix, Reduce};
+use crate::groups::Groups;
+use crate::hidden_states::{HiddenStates, Parts};
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
+use crate::output::{Layout, Wanted, Written};
+use crate::overflow::Overflow;
+use crate::reduce::{Reduction, Rest};
+use crate::sequences::{Limit, Sequences};
 use crate::tokenize::{self, Input, OffsetUnit, Tokenizer, Tokens, tokenize};
-use crate::{Cancel, Dtype, Error, Result, threads};
-
-/// More threads than any machine has cores: beyond it a number is a mistake.
-const MAX_THREADS: usize = 1024;
+use crate::words::{WordPool, Words};
+use crate::{Cancel, Dtype, Error, Result, attentions, threads};
 
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +47,12 @@ pub struct EncodeOptions {
     pub add_special_tokens: bool,
     /// Whether to compute the pooler's output too.
     pub pooler: bool,
+    /// Whether to keep the attention weights of the kept layers' blocks too.
+    pub attentions: bool,
+    /// What happens to a text that is too long.
+    pub overflow: Overflow,
+    /// Makes rows words instead of tokens.
+    pub words: Option<WordPool>,
     /// What the tokens' offsets count.
     pub offsets: OffsetUnit,
     /// Ends the call early.
@@ -54,6 +65,9 @@ impl Default for EncodeOptions {
             layers: Layers::All,
             add_special_tokens: true,
             pooler: false,
+            attentions: false,
+            overflow: Overflow::Error,
+            words: None,
             offsets: OffsetUnit::Byte,
             cancel: Cancel::new(),
         }
@@ -85,15 +99,9 @@ impl Encoder {
     /// [`Error::ModelNotFound`], [`Error::ModelInvalid`], [`Error::ModelUnsupported`], [`Error::DeviceUnavailable`],
     /// [`Error::Cancelled`].
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
-        let threads = options.threads.unwrap_or_else(threads::default_threads);
-        if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(Error::InvalidInput(format!("threads must be 1 to {MAX_THREADS}, is {threads}")));
-        }
+        let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        Ok(Self {
-            model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?,
-            crew: threads::crew(threads)?,
-        })
+        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,
@@ -103,23 +111,89 @@ impl Encoder {
     /// [`Error::InvalidInput`], [`Error::TooManyTokens`] and [`Error::OutOfMemory`] before any work is done;
     /// [`Error::Cancelled`].
     pub fn encode(&self, inputs: &[Input], options: &EncodeOptions) -> Result<HiddenStates> {
+        self.prepare(inputs, options)?.complete(self)
+    }
+
+    /// Does all of [`encode`](Self::encode) that comes before computing, for a [`Queue`](crate::Queue) to compute it with other calls.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn prepare(&self, inputs: &[Input], options: &EncodeOptions) -> Result<Call<HiddenStates>> {
         options.cancel.check()?;
         let config = &self.model.config;
-        let layers = options.layers.resolve(config.num_layers())?;
+        let (num_layers, hidden_size) = (config.num_layers(), config.hidden_size());
+        let layers = options.layers.resolve(num_layers)?;
         if options.pooler && !self.has_pooler() {
             return Err(Error::InvalidInput("this model has no pooler: leave the option out".into()));
         }
-        let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
-        for text in 0..tokens.texts() {
-            let (tokens, limit) = (tokens.rows(text).len(), config.max_tokens());
-            if tokens > limit {
-                return Err(Error::TooManyTokens { text, tokens, limit });
-            }
+        if options.attentions && layers.iter().all(|&layer| layer == 0) {
+            return Err(Error::InvalidInput(
+                "layer 0, the embedding output, has no attention: keep a layer from 1 on, or leave attentions out"
+                    .into(),
+            ));
         }
-        let mut out = Output::allocate(&tokens, layers, config, options.pooler)?;
-        let batch = PackedBatch::new(&tokens);
-        self.model.backend.run(&batch, &mut out, &self.crew, &options.cancel)?;
-        Ok(out.finish(tokens))
+        let tokens = self.tokenize(inputs, options.add_special_tokens, options.offsets, &options.cancel)?;
+        let sequences = Sequences::new(tokens, self.limit(), &options.overflow)?;
+        let words = match options.words {
+            Some(pool) => {
+                let words = Words::of(&sequences.tokens, inputs, |text| sequences.is_whole(text))?;
+                Some((pool, words))
+            }
+            None => None,
+        };
+        let attentions = match options.attentions {
+            true if !sequences.as_they_are() => {
+                return Err(Error::InvalidInput(
+                    "a text in several windows has no attention of its own: leave attentions out, or choose another overflow"
+                        .into(),
+                ));
+            }
+            true => Some(attentions::Shape::new(&sequences.tokens, &layers, config.num_heads())),
+            false => None,
+        };
+        let pooler = if options.pooler { Some(sequences.pooler_plan()?) } else { None };
+        let (mix, layout) = (Mix::Each(layers.clone()), Layout::LayerFirst);
+        let (mut wanted, rest) = match &words {
+            // The rows are the encoder's own: they are written in place.
+            None if sequences.as_they_are() => {
+                (Wanted { mix: Some(mix), plan: None, layout, pooler, attentions: None }, Rest::Nothing)
+            }
+            None => {
+                let groups = Groups::tokens(&sequences.tokens.starts);
+                Reduction { mix, layout, groups, reduce: Reduce::Sum }.wanted(&sequences, pooler)
+            }
+            Some((pool, words)) => {
+                let reduce = if *pool == WordPool::Max { Reduce::Max } else { Reduce::Sum };
+                Reduction { mix, layout, groups: words.groups(*pool), reduce }.wanted(&sequences, pooler)
+            }
+        };
+        wanted.attentions = attentions;
+        let words = words.map(|(_, words)| words);
+        Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
+            let Written { states: data, pooler: pooler_output, attentions } =
+                rest.apply(&tokens, written, num_layers, hidden_size)?;
+            Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, attentions, words, cuts }, hidden_size))
+        })
+    }
+
+    /// The most tokens that the model takes.
+    pub(crate) fn limit(&self) -> Limit {
+        Limit { tokens: self.model.config.max_tokens(), whose: "this model takes" }
+    }
+
+    /// What computes.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.model.backend
+    }
+
+    /// The threads.
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    /// How many tokens a batch needs to keep the device busy.
+    pub fn batch_tokens(&self) -> usize {
+        self.backend().batch_tokens(self.threads())
     }
 
     /// The tokens that [`encode`](Self::encode) would compute, without a limit on their number. `cancel` is read between texts.
@@ -160,6 +234,11 @@ impl Encoder {
         };
         check("id", &tokens.ids, config.vocab_size())?;
         check("type id", &tokens.type_ids, config.type_vocab_size())
+    }
+
+    /// What the model's sentence-transformers files say.
+    pub fn sentence_config(&self) -> &SentenceConfig {
+        &self.model.sentence
     }
 
     /// The architecture.

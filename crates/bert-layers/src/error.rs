@@ -1,5 +1,6 @@
 //! What can go wrong, one variant for each code that TypeScript sees.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// The result of everything in this crate that can fail.
@@ -21,23 +22,25 @@ pub enum Error {
     /// Texts, ids or options that make no sense for this model.
     #[error("{0}")]
     InvalidInput(String),
-    /// A text has more tokens than the model has positions.
-    #[error("text {text} has {tokens} tokens, {limit} is the most this model takes: shorten the text or split it")]
+    /// A text has more tokens than the model has positions, or than are allowed.
+    #[error("text {text} has {tokens} tokens, {limit} is the most {whose}: {advice}")]
     TooManyTokens {
         /// Which input, counted from 0.
         text: usize,
         /// Its tokens, special ones included.
         tokens: usize,
-        /// The model's limit.
+        /// The limit.
         limit: usize,
+        /// What sets the limit, as in "512 is the most this model takes".
+        whose: &'static str,
+        /// What to do.
+        advice: &'static str,
     },
     /// The device that was asked for is not there, or cannot do what was asked.
     #[error("{0}")]
     DeviceUnavailable(String),
     /// A result does not fit in memory. Nothing was computed.
-    #[error(
-        "{what} needs {bytes} bytes, more than there is memory for: ask for fewer layers or encode fewer texts at once"
-    )]
+    #[error("{what} needs {bytes} bytes, more than there is memory for: {}", advice(what))]
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
@@ -75,6 +78,27 @@ impl Error {
     /// A file of a model that is not as it should be.
     pub(crate) fn invalid_file(path: &Path, reason: impl std::fmt::Display) -> Self {
         Error::ModelInvalid(format!("{}: {reason}", path.display()))
+    }
+}
+
+/// Runs a job; a panic in it becomes an error.
+///
+/// # Errors
+/// The job's, or [`Error::Internal`].
+pub fn catch<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(Error::Internal(text.unwrap_or("a panic").into()))
+    })
+}
+
+/// What to do when there is no memory for it.
+fn advice(what: &str) -> &'static str {
+    match what {
+        "the index" => "use precision int8 or binary without rescoring, or fewer vectors",
+        "the result with its attentions" => "leave attentions out, ask for fewer layers or encode fewer texts at once",
+        "the search" => "search fewer queries at once, or with a smaller k",
+        _ => "ask for fewer layers or encode fewer texts at once",
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use bert_layers_kernels::Kernels;
 use serde_json::Value;
 
-use crate::config::{ModelConfig, config_file};
+use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig, config_file};
 use crate::locate::{folder_of, locate_weights};
 use crate::model::name_rules;
+use crate::pool::Pool;
 use crate::tokenize::{self, Tokenizer, lower_cases_by_default};
 use crate::weights::{self, Checkpoint, Entry, Found, NameRules, WeightFormat, item_size};
 use crate::{Dtype, Error, Result, Search};
@@ -34,6 +35,8 @@ pub struct Inspection {
     pub has_pooler: bool,
     /// The tokenizer, if there is one that can be read.
     pub tokenizer: Option<TokenizerFound>,
+    /// How the model's files say that tokens become one vector.
+    pub pooling: Option<Pool>,
     /// Files of sentence-transformers that say how vectors are made, such as "1_Pooling/config.json".
     pub pooling_files: Vec<String>,
     /// Bytes that the weights take on a CPU in each precision, about; empty where the architecture is not known.
@@ -89,7 +92,8 @@ pub fn inspect(model: &str, search: &Search) -> Result<Inspection> {
         heads: Vec::new(),
         has_pooler: false,
         tokenizer: None,
-        pooling_files: pooling_files(&folder),
+        pooling: None,
+        pooling_files: SENTENCE_FILES.into_iter().filter(|name| folder.join(name).is_file()).map(Into::into).collect(),
         memory: Vec::new(),
         instruction_set: kernels.name(),
         notices: Vec::new(),
@@ -98,6 +102,7 @@ pub fn inspect(model: &str, search: &Search) -> Result<Inspection> {
     seen.look_at_config();
     seen.look_at_weights(&path);
     seen.look_at_tokenizer();
+    seen.look_at_pooling();
     if seen.config.is_none() && seen.weights.is_empty() {
         let reason = seen.notices.join(". ");
         return Err(Error::ModelNotFound(format!("{} holds no model: {reason}", path.display())));
@@ -191,6 +196,17 @@ impl Inspection {
         self.notices.append(&mut notices);
     }
 
+    fn look_at_pooling(&mut self) {
+        match SentenceConfig::read(&self.folder).map(|config| config.pooling) {
+            Ok(Some(Pooling::Known(pool))) => self.pooling = Some(pool),
+            Ok(Some(Pooling::Unknown(what))) => {
+                self.notices.push(format!("the pooling of its files is not known: {what}"))
+            }
+            Ok(None) => {}
+            Err(error) => self.notices.push(error.to_string()),
+        }
+    }
+
     fn look_at_tokenizer(&mut self) {
         let Some(config) = &self.config else { return };
         match Tokenizer::load(&self.folder, config.vocab_size(), &mut blake3::Hasher::new()) {
@@ -266,10 +282,4 @@ fn model_type(folder: &Path) -> Option<String> {
     let json: Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
     let named = json.get("model_type").and_then(Value::as_str).map(Into::into);
     named.or_else(|| path.ends_with("bert_config.json").then(|| "bert".into()))
-}
-
-fn pooling_files(folder: &Path) -> Vec<String> {
-    let names =
-        ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"];
-    names.into_iter().filter(|name| folder.join(name).is_file()).map(Into::into).collect()
 }

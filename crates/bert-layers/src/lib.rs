@@ -15,17 +15,24 @@
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
 //! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
-//! [`Encoder`] puts them together. [`inspect`](fn@inspect) looks at a model without loading it, [`convert`](fn@convert) writes one
-//! in Hugging Face layout.
+//! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states. [`inspect`](fn@inspect) looks at a model
+//! without loading it, [`convert`](fn@convert) writes one in Hugging Face layout.
 
+mod attentions;
 mod backend;
 mod batch;
+mod call;
 mod cancel;
+mod combine;
 pub mod config;
 mod convert;
 mod device;
+mod embed;
+mod embeddings;
 mod encoder;
 mod error;
+mod fold;
+mod groups;
 mod hidden_states;
 mod inspect;
 mod layers;
@@ -34,21 +41,46 @@ mod locate;
 mod memory;
 mod model;
 mod ops;
+mod output;
+mod overflow;
+mod pool;
+mod precision;
+mod queue;
+mod reduce;
+mod result_buffer;
 mod samples;
+mod schedule;
+mod search;
+mod sequences;
+mod sink;
 mod threads;
 pub mod tokenize;
 mod weights;
+mod words;
 
+pub use attentions::Attentions;
+pub use call::Call;
 pub use cancel::Cancel;
+pub use combine::Combine;
 pub use config::ModelConfig;
 pub use convert::{Conversion, ConvertOptions, convert};
 pub use device::{DeviceChoice, Dtype};
+pub use embed::{EmbedInput, EmbedOptions, Prompt};
+pub use embeddings::{Embeddings, PoolingSource, Used};
 pub use encoder::{EncodeOptions, Encoder, LoadOptions};
-pub use error::{Error, Result};
+pub use error::{Error, Result, catch};
 pub use hidden_states::{HiddenStates, Parts};
 pub use inspect::{Inspection, TokenizerFound, WeightsFound, inspect};
 pub use layers::Layers;
 pub use locate::{Search, locate};
+pub use overflow::{Merge, Overflow, Truncate, Window};
+pub use pool::Pool;
+pub use precision::{Precision, Vectors};
+pub use queue::{Queue, Task};
+pub use result_buffer::ResultBuffer;
+pub use search::{IndexOptions, IndexPrecision, Metric, Neighbors, SearchOptions, VectorIndex};
+pub use sequences::Cuts;
 pub use threads::default_threads;
 pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};
 pub use weights::WeightFormat;
+pub use words::{WordPool, Words};

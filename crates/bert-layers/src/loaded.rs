@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use crate::backend::{self, Backend};
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result, samples, weights};
+use crate::{Cancel, Dtype, Result, result_buffer, samples, weights};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
-const ARITHMETIC: u32 = 1;
+const ARITHMETIC: u32 = 2;
 
 /// A loaded model.
 pub(crate) struct Loaded {
@@ -23,16 +23,18 @@ pub(crate) struct Loaded {
     pub fingerprint: String,
     pub weight_bytes: u64,
     pub tokenizer: Option<Arc<Tokenizer>>,
+    pub sentence: SentenceConfig,
     pub backend: Box<dyn Backend>,
     /// Dropped last, as fields are in their order.
     _trim: Trim,
 }
 
-/// Gives the weights' memory back to the system when a model goes.
+/// Gives the memory of weights and earlier results back to the system when a model goes.
 struct Trim;
 
 impl Drop for Trim {
     fn drop(&mut self) {
+        result_buffer::release_kept();
         bert_layers_kernels::release_freed();
     }
 }
@@ -44,6 +46,12 @@ impl Loaded {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
         let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
+        let mut sentence = SentenceConfig::read(folder)?;
+        if sentence.lower_case && tokenizer.as_ref().is_some_and(|tokenizer| !tokenizer.lower_cases()) {
+            let what = "do_lower_case in sentence_bert_config.json, which its tokenizer does not do";
+            sentence.pooling = Some(Pooling::Unknown(what.into()));
+        }
+        hasher.update(format!("{sentence:?}").as_bytes());
         let samples = samples::tokens(tokenizer.as_ref(), &config)?;
         let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, cancel)?;
         hasher.update(summary.hash.as_bytes());
@@ -56,6 +64,7 @@ impl Loaded {
             fingerprint: hasher.finalize().to_hex().to_string(),
             weight_bytes: summary.values * dtype.size(),
             tokenizer: tokenizer.map(Arc::new),
+            sentence,
             backend,
             _trim: trim,
         })
@@ -112,6 +121,7 @@ impl Key {
             .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "txt"));
         let weights = weights::find(&folder).map_or(Vec::new(), |found| found.files());
         let mut files: Vec<_> = small
+            .chain(SENTENCE_FILES.iter().filter(|file| file.contains('/')).map(|file| folder.join(file)))
             .chain(weights)
             .filter_map(|path| {
                 // Not the link's own: in the cache the files are links.

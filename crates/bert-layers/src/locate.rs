@@ -55,9 +55,13 @@ pub fn locate(name: &str, search: &Search) -> Result<PathBuf> {
             looked.push(format!("the package {}", folder.display()));
         }
     }
+    let hint = if is_hub_name(name) {
+        format!(", or put the model into the cache, as `hf download {name}` does (pip install huggingface_hub)")
+    } else {
+        String::new()
+    };
     Err(Error::ModelNotFound(format!(
-        "no model '{name}'; looked at {}. Give a folder with config.json and model.safetensors, or put the model into the cache, \
-         as `hf download {name}` does (pip install huggingface_hub)",
+        "no model '{name}'; looked at {}. Give a folder with config.json and model.safetensors{hint}",
         looked.join(", ")
     )))
 }

@@ -12,6 +12,18 @@ pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// More threads than any machine has cores: beyond it a number is a mistake.
+const MAX_THREADS: usize = 1024;
+
+/// The crew of as many threads as the user chose, or else of as many as the process may use.
+pub(crate) fn chosen_crew(threads: Option<usize>) -> Result<Arc<Crew>> {
+    let threads = threads.unwrap_or_else(default_threads);
+    if !(1..=MAX_THREADS).contains(&threads) {
+        return Err(Error::InvalidInput(format!("threads must be 1 to {MAX_THREADS}, is {threads}")));
+    }
+    crew(threads)
+}
+
 /// The crew of so many threads. Two encoders that ask for the same number share it, and so do not compete for the cores.
 pub(crate) fn crew(threads: usize) -> Result<Arc<Crew>> {
     static CREWS: Mutex<Option<HashMap<usize, Arc<Crew>>>> = Mutex::new(None);

@@ -2,13 +2,22 @@
 
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team, piece, row_pieces};
-use crate::{Kernels, team};
+use crate::{Bf16, Kernels, team};
+
+/// Rows of `width` numbers, end to end.
+#[derive(Clone, Copy, Debug)]
+pub enum Table<'a> {
+    /// In f32.
+    F32(&'a [f32]),
+    /// In bf16, half as large: a vocabulary's table is a fifth of a BERT-base.
+    Bf16(&'a [Bf16]),
+}
 
 /// A table and, for each token, the row of it that counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
-    /// Rows of `width` floats, end to end.
-    pub table: &'a [f32],
+    /// The table.
+    pub table: Table<'a>,
     /// One row number for each token.
     pub rows: &'a [u32],
 }
@@ -52,20 +61,27 @@ impl Work for SumRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let width = self.out.len();
-        let Some((first, others)) = self.lookups.split_first() else {
-            return self.out.fill(0.0);
-        };
-        self.out.copy_from_slice(row(first, self.token, width));
-        for lookup in others {
-            for (sum, x) in self.out.iter_mut().zip(row(lookup, self.token, width)) {
-                *sum += x;
+        for (i, lookup) in self.lookups.iter().enumerate() {
+            let start = lookup.rows[self.token] as usize * width;
+            match lookup.table {
+                Table::F32(table) => add(i == 0, table[start..start + width].iter().copied(), self.out),
+                Table::Bf16(table) => {
+                    add(i == 0, table[start..start + width].iter().copied().map(Bf16::to_f32), self.out);
+                }
             }
+        }
+        if self.lookups.is_empty() {
+            self.out.fill(0.0);
         }
     }
 }
 
+/// Adds a row to the sums, or begins them with it.
 #[inline(always)]
-fn row<'a>(lookup: &Lookup<'a>, token: usize, width: usize) -> &'a [f32] {
-    let start = lookup.rows[token] as usize * width;
-    &lookup.table[start..start + width]
+fn add(first: bool, row: impl Iterator<Item = f32>, sums: &mut [f32]) {
+    if first {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum = x);
+    } else {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
 }

@@ -51,7 +51,7 @@
 //!
 //! 1. `simd`: a vector of floats and its operations; `simd::portable` is their meaning in plain Rust.
 //! 2. `gemm::tile`, then `gemm`: the matrix product; `gemm::product`, `bf16`, `quantized`, `convert`: the precisions.
-//! 3. `attention`, `norm`, `activation`, `embed`; `math` for exp, tanh and erf.
+//! 3. `attention`, `norm`, `activation`, `embed`; `math` for exp, tanh and erf; `search` for the vectors nearest to a query.
 //! 4. `isa` chooses the instruction set; `team` is how the caller lends its threads ([`Team`]).
 //!
 //! The tests compare everything with the same operations written plainly in f64 (`tests/common`).
@@ -71,6 +71,7 @@ mod output;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod pages;
 mod quantized;
+mod search;
 mod simd;
 mod team;
 
@@ -79,10 +80,13 @@ pub use attention::Heads;
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use crew::Crew;
-pub use embed::Lookup;
+pub use embed::{Lookup, Table};
 pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
-pub use memory::{AllocError, release_freed, try_zeroed};
+pub use memory::{AllocError, LINE, release_freed, spare, to_line, try_zeroed};
 pub use output::Output;
 pub use quantized::{Int8Rows, QuantizedRows};
+pub use search::{
+    Best, Candidate, Ranking, SearchPrecision, SearchQueries, SearchVectors, exact_dot, exact_squared_distance,
+};
 pub use team::{Solo, Team};

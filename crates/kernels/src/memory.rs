@@ -47,17 +47,34 @@ pub fn try_zeroed(len: usize) -> Result<Vec<f32>, AllocError> {
 /// first written, and fewer address translations while weights stream by. Only a wish.
 fn ask_for_large_pages(start: *mut f32, len: usize) {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    {
-        const PAGE: usize = 1 << 16; // the largest usual page; a multiple of the smaller ones
-        let (first, end) = (start as usize, start as usize + len * size_of::<f32>());
-        let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
-        if end.saturating_sub(first) >= LARGE {
-            // SAFETY: whole pages that this buffer covers alone; the advice changes how they are backed, not what they
-            // hold, and stays harmless when they are freed. Its failure is no matter.
-            unsafe { madvise(start.with_addr(first).cast(), end - first, MADV_HUGEPAGE) };
-        }
+    if let Some((start, bytes)) = whole_pages(start, len) {
+        // SAFETY: whole pages that this buffer covers alone; the advice changes how they are backed, not what they
+        // hold, and stays harmless when they are freed. Its failure is no matter.
+        unsafe { madvise(start.cast(), bytes, MADV_HUGEPAGE) };
     }
     let _ = (start, len);
+}
+
+/// The pages that a buffer of `len` floats covers alone, start and bytes; none if they are less than a large page.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn whole_pages(start: *mut f32, len: usize) -> Option<(*mut f32, usize)> {
+    const PAGE: usize = 1 << 16; // the largest usual page; a multiple of the smaller ones
+    let (first, end) = (start as usize, start as usize + len * size_of::<f32>());
+    let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
+    (end.saturating_sub(first) >= LARGE).then(|| (start.with_addr(first), end - first))
+}
+
+/// Lets the system take the pages of a buffer when it needs memory, until they are written to again: a kept buffer costs
+/// nobody anything. What the buffer holds is then either as it was or zeros, page by page.
+pub fn spare(buffer: &mut [f32]) {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    if let Some((start, bytes)) = whole_pages(buffer.as_mut_ptr(), buffer.len()) {
+        const MADV_FREE: std::ffi::c_int = 8;
+        // SAFETY: whole pages that this buffer covers alone, borrowed mutably. Floats of any bits are floats. Its failure is
+        // no matter.
+        unsafe { madvise(start.cast(), bytes, MADV_FREE) };
+    }
+    let _ = buffer;
 }
 
 /// Gives memory that was freed back to the system. glibc keeps large blocks for later once a few of them were freed; after a
@@ -73,8 +90,14 @@ pub fn release_freed() {
     }
 }
 
-/// Floats in a cache line. A vector load that straddles two lines costs two.
-pub(crate) const LINE: usize = 16;
+/// Floats in a cache line.
+pub const LINE: usize = 16;
+
+/// How many of the first elements to leave out so that the rest starts on a cache line. An allocator's blocks start somewhere in
+/// one; a vector load or store that straddles two lines costs two.
+pub fn to_line<T>(memory: &[T]) -> usize {
+    memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(memory.len())
+}
 
 /// A zeroed buffer of 32-bit words that starts on a cache line; a large one on a large page.
 pub(crate) struct Aligned {
@@ -97,8 +120,8 @@ impl Aligned {
             return Ok(Aligned { storage: Storage::Pages(pages), len });
         }
         let storage = try_zeroed(len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?)?;
-        let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
-        Ok(Aligned { storage: Storage::Heap(storage, (LINE - misplaced) % LINE), len })
+        let skip = to_line(&storage);
+        Ok(Aligned { storage: Storage::Heap(storage, skip), len })
     }
 
     #[inline(always)]
@@ -141,8 +164,7 @@ pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
     if storage.len() < len + LINE {
         storage = vec![0.0; len + LINE];
     }
-    let misplaced = storage.as_ptr() as usize / size_of::<f32>() % LINE;
-    let skip = (LINE - misplaced) % LINE;
+    let skip = to_line(&storage);
     let result = f(&mut storage[skip..skip + len]);
     SCRATCH.set(storage);
     result

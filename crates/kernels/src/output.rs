@@ -38,6 +38,9 @@ pub(crate) trait Element: Copy + Send + 'static {
     /// Whether it holds an f32 exactly.
     const EXACT: bool;
 
+    /// The same place, if it holds floats.
+    fn floats(at: *mut Self) -> Option<*mut f32>;
+
     /// # Safety
     /// `n` numbers can be read at `from`, at most a vector of them.
     unsafe fn load_first<S: Simd>(s: S, from: *const Self, n: usize) -> S::V;
@@ -49,6 +52,11 @@ pub(crate) trait Element: Copy + Send + 'static {
 
 impl Element for f32 {
     const EXACT: bool = true;
+
+    #[inline(always)]
+    fn floats(at: *mut f32) -> Option<*mut f32> {
+        Some(at)
+    }
 
     #[inline(always)]
     unsafe fn load_first<S: Simd>(s: S, from: *const f32, n: usize) -> S::V {
@@ -71,6 +79,11 @@ impl Element for f32 {
 
 impl Element for Bf16 {
     const EXACT: bool = false;
+
+    #[inline(always)]
+    fn floats(_: *mut Bf16) -> Option<*mut f32> {
+        None
+    }
 
     #[inline(always)]
     unsafe fn load_first<S: Simd>(s: S, from: *const Bf16, n: usize) -> S::V {

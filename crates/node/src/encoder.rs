@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use bert_layers::{
-    Dtype, EncodeOptions, Encoder, Error, HiddenStates, Layers, LoadOptions, OffsetUnit, Parts, Result, Search,
-    Tokenizer,
+    Call, Dtype, EncodeOptions, Encoder, Error, HiddenStates, Input, Layers, LoadOptions, OffsetUnit, Parts, Result,
+    Search, Tokenizer,
 };
 use napi::Env;
 use napi::bindgen_prelude::{Float32Array, Object, ObjectFinalize, Uint32Array};
 use napi_derive::napi;
 
+use crate::buffer::typed_array;
+use crate::calls::Calls;
 use crate::cancel::CancelFlag;
 use crate::error::{NativeError, outcome};
 use crate::input::{NativeInput, inputs};
+use crate::overflow::{NativeCuts, NativeOverflow};
 use crate::queue::{Answer, Queue, promise};
 use crate::tokens::NativeTokens;
+use crate::words::{NativeWords, word_pool};
 
 /// What to load; see ts/binding.ts.
 #[napi(object, object_to_js = false)]
@@ -34,6 +38,24 @@ pub struct EncodeRequest {
     pub layers: Option<Vec<i64>>,
     pub add_special_tokens: bool,
     pub pooler: bool,
+    pub attentions: bool,
+    pub overflow: NativeOverflow,
+    pub words: Option<String>,
+}
+
+impl EncodeRequest {
+    fn options(self, cancel: &CancelFlag) -> Result<EncodeOptions> {
+        Ok(EncodeOptions {
+            layers: self.layers.map_or(Layers::All, Layers::List),
+            add_special_tokens: self.add_special_tokens,
+            pooler: self.pooler,
+            attentions: self.attentions,
+            overflow: self.overflow.try_into()?,
+            words: self.words.as_deref().map(word_pool).transpose()?,
+            offsets: OffsetUnit::Utf16,
+            cancel: cancel.inner.clone(),
+        })
+    }
 }
 
 /// The model's sizes.
@@ -68,18 +90,23 @@ pub struct NativeHiddenStates {
     pub data: Float32Array,
     pub layers: Vec<u32>,
     pub pooler_output: Option<Float32Array>,
+    pub attentions: Option<Float32Array>,
     pub tokens: NativeTokens,
+    pub words: Option<NativeWords>,
+    pub cuts: NativeCuts,
 }
 
 impl From<HiddenStates> for NativeHiddenStates {
     fn from(states: HiddenStates) -> Self {
-        let Parts { data, layers, tokens, pooler_output } = states.into_parts();
+        let Parts { data, layers, tokens, pooler_output, attentions, words, cuts } = states.into_parts();
         Self {
-            // Moves the buffer, which is exactly as long as its contents: nothing is copied.
-            data: Float32Array::new(data),
+            data: typed_array(data),
             layers: layers.into_iter().map(|layer| layer as u32).collect(),
             pooler_output: pooler_output.map(Float32Array::new),
+            attentions: attentions.map(|attentions| Float32Array::new(attentions.into_data())),
             tokens: tokens.into(),
+            words: words.map(NativeWords::from),
+            cuts: cuts.into(),
         }
     }
 }
@@ -140,7 +167,7 @@ pub struct NativeEncoder {
 
 /// Two threads: who only wants tokens does not wait behind whole texts being computed.
 struct Queues {
-    encode: Queue<Encoder>,
+    calls: Calls,
     tokenize: Queue<Encoder>,
 }
 
@@ -153,6 +180,7 @@ struct About {
     fingerprint: String,
     folder: String,
     threads: u32,
+    batch_tokens: u32,
     instruction_set: &'static str,
 }
 
@@ -170,9 +198,10 @@ impl NativeEncoder {
                 fingerprint: encoder.fingerprint().into(),
                 folder: encoder.folder().display().to_string(),
                 threads: encoder.threads() as u32,
+                batch_tokens: encoder.batch_tokens() as u32,
                 instruction_set: encoder.instruction_set(),
             },
-            queues: Some(Queues { tokenize: Queue::start(encoder.clone())?, encode: Queue::start(encoder)? }),
+            queues: Some(Queues { tokenize: Queue::start(encoder.clone())?, calls: Calls::start(encoder)? }),
         })
     }
 }
@@ -215,18 +244,9 @@ impl NativeEncoder {
         cancel: &CancelFlag,
     ) -> napi::Result<Object<'env>> {
         let texts = inputs(texts);
-        let options = EncodeOptions {
-            layers: request.layers.map_or(Layers::All, Layers::List),
-            add_special_tokens: request.add_special_tokens,
-            pooler: request.pooler,
-            offsets: OffsetUnit::Utf16,
-            cancel: cancel.inner.clone(),
-        };
-        self.promise::<EncodeOutcome, _>(
-            env,
-            |queues| &queues.encode,
-            move |encoder| Ok(encoder.encode(&texts?, &options)?.into()),
-        )
+        let options = request.options(cancel);
+        let tokens = texts.iter().flatten().map(Input::estimate).sum();
+        self.call::<EncodeOutcome, _, _>(env, tokens, cancel, move |encoder| encoder.prepare(&texts?, &options?))
     }
 
     /// Only the tokens.
@@ -239,11 +259,10 @@ impl NativeEncoder {
         cancel: &CancelFlag,
     ) -> napi::Result<Object<'env>> {
         let (texts, cancel) = (inputs(texts), cancel.inner.clone());
-        self.promise::<TokenizeOutcome, _>(
-            env,
-            |queues| &queues.tokenize,
-            move |encoder| Ok(encoder.tokenize(&texts?, add_special_tokens, OffsetUnit::Utf16, &cancel)?.into()),
-        )
+        let Some(Queues { tokenize, .. }) = &self.queues else { return disposed::<TokenizeOutcome, _>(env) };
+        tokenize.promise::<TokenizeOutcome, _>(env, move |encoder| {
+            Ok(encoder.tokenize(&texts?, add_special_tokens, OffsetUnit::Utf16, &cancel)?.into())
+        })
     }
 
     /// What the vocabulary calls these ids; an id that it lacks is an empty string.
@@ -268,7 +287,7 @@ impl NativeEncoder {
     pub fn dispose<'env>(&mut self, env: &'env Env) -> napi::Result<Object<'env>> {
         self.release(env)?;
         match self.queues.take() {
-            Some(Queues { encode, tokenize }) => encode.close::<VoidOutcome>(env, || tokenize.finish()),
+            Some(Queues { calls, tokenize }) => calls.close::<VoidOutcome>(env, || tokenize.finish()),
             None => promise::<VoidOutcome, ()>(env, || Ok(())),
         }
     }
@@ -304,6 +323,11 @@ impl NativeEncoder {
     }
 
     #[napi(getter)]
+    pub fn batch_tokens(&self) -> u32 {
+        self.about.batch_tokens
+    }
+
+    #[napi(getter)]
     pub fn instruction_set(&self) -> &str {
         self.about.instruction_set
     }
@@ -321,19 +345,30 @@ impl NativeEncoder {
         env.adjust_external_memory(-std::mem::take(&mut self.accounted)).map(drop)
     }
 
-    fn promise<'env, T, V>(
+    /// Queues a call of about `tokens` tokens.
+    pub(crate) fn call<'env, T, V, C>(
         &self,
         env: &'env Env,
-        queue: impl FnOnce(&Queues) -> &Queue<Encoder>,
-        job: impl FnOnce(&Encoder) -> Result<V> + Send + 'static,
+        tokens: usize,
+        cancel: &CancelFlag,
+        prepare: impl FnOnce(&Encoder) -> Result<Call<C>> + Send + 'static,
     ) -> napi::Result<Object<'env>>
     where
         T: Answer + From<Result<V>>,
-        V: Send + 'static,
+        V: Send + From<C> + 'static,
+        C: 'static,
     {
         match &self.queues {
-            Some(queues) => queue(queues).promise::<T, V>(env, job),
-            None => promise::<T, V>(env, || Err(Error::Disposed)),
+            Some(Queues { calls, .. }) => calls.promise::<T, V, C>(env, tokens, cancel.inner.clone(), prepare),
+            None => disposed::<T, V>(env),
         }
     }
+}
+
+fn disposed<T, V>(env: &Env) -> napi::Result<Object<'_>>
+where
+    T: Answer + From<Result<V>>,
+    V: Send + 'static,
+{
+    promise::<T, V>(env, || Err(Error::Disposed))
 }

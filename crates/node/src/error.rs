@@ -1,8 +1,6 @@
 //! Failures as values: an error thrown inside an N-API task would lose its code.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use bert_layers::{Error, Result};
+use bert_layers::Error;
 use napi_derive::napi;
 
 /// A failure: a stable code and a sentence that says what to do.
@@ -16,14 +14,6 @@ impl From<Error> for NativeError {
     fn from(error: Error) -> Self {
         Self { code: error.code().into(), message: error.to_string() }
     }
-}
-
-/// Runs a job; a panic in it becomes an error, so that it never reaches Node, where it would end the process.
-pub fn catch<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Err(Error::Internal(text.unwrap_or("a panic").into()))
-    })
 }
 
 /// An answer to JavaScript: either `value` or `error`.

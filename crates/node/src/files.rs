@@ -41,6 +41,7 @@ pub struct NativeInspection {
     pub head_parameters: f64,
     pub heads: Vec<String>,
     pub tokenizer: Option<NativeTokenizer>,
+    pub pooling: Option<String>,
     pub pooling_files: Vec<String>,
     pub memory: Vec<NativeMemory>,
     pub instruction_set: String,
@@ -107,6 +108,7 @@ impl From<Inspection> for NativeInspection {
                 kind: found.kind.into(),
                 tokens: found.tokens as u32,
             }),
+            pooling: seen.pooling.map(|pool| pool.name().into()),
             pooling_files: seen.pooling_files,
             memory: seen
                 .memory

@@ -13,6 +13,8 @@ pub struct NativeInput {
     pub ids: Option<Uint32Array>,
     pub type_ids: Option<Uint32Array>,
     pub attention_mask: Option<Uint8Array>,
+    /// Starts and ends, by turns; for embed only.
+    pub spans: Option<Uint32Array>,
 }
 
 /// All inputs of a call.

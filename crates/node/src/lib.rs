@@ -3,10 +3,17 @@
 
 #![cfg_attr(test, allow(dead_code))] // napi leaves the registration out of test builds
 
+mod buffer;
+mod calls;
 mod cancel;
+mod embed;
 mod encoder;
 mod error;
+mod file_lock;
 mod files;
 mod input;
+mod overflow;
 mod queue;
+mod search;
 mod tokens;
+mod words;

@@ -1,14 +1,11 @@
-//! Work off JavaScript's thread. A queue's thread takes its calls in order; each call computes on the engine's crew
-//! of threads. Node's thread pool, which files and DNS share, is left alone.
+//! Work off JavaScript's thread, and its answers. Node's thread pool, which files and DNS share, is left alone.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use bert_layers::{Error, Result};
+use bert_layers::{Error, Result, catch};
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, JsDeferred};
-
-use crate::error::catch;
 
 /// What a promise resolves to.
 pub trait Answer: ToNapiValue + 'static {
@@ -22,11 +19,17 @@ type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
 
 /// A promise's other end: resolves on JavaScript's thread, from any thread. If JavaScript's environment is gone by then,
 /// the value is dropped.
-struct Reply<T: Answer>(JsDeferred<T, Resolver<T>>);
+pub struct Reply<T: Answer>(JsDeferred<T, Resolver<T>>);
 
 impl<T: Answer> Reply<T> {
+    /// A promise and its other end.
+    pub fn new(env: &Env) -> napi::Result<(Self, Object<'_>)> {
+        let (deferred, promise) = env.create_deferred::<T, Resolver<T>>()?;
+        Ok((Self(deferred), promise))
+    }
+
     /// Answers with what a job gave.
-    fn send<V: Send + 'static>(self, result: Result<V>)
+    pub fn send<V: Send + 'static>(self, result: Result<V>)
     where
         T: From<Result<V>>,
     {
@@ -38,7 +41,7 @@ impl<T: Answer> Reply<T> {
     }
 }
 
-type Job<S> = Box<dyn FnOnce(&mut Option<S>) + Send>;
+type Job<S> = Box<dyn FnOnce(Result<&S>) + Send>;
 
 /// A thread that owns a value and runs jobs on it, one after the other. It ends, and the value goes, when the queue is dropped
 /// and the jobs are done.
@@ -51,12 +54,7 @@ impl<S: Send + 'static> Queue<S> {
     /// Starts the thread.
     pub fn start(value: S) -> Result<Self> {
         let (sender, jobs) = channel::<Job<S>>();
-        let thread = spawn("bert-layers-queue", move || {
-            let mut value = Some(value);
-            for job in jobs {
-                job(&mut value);
-            }
-        })?;
+        let thread = spawn("bert-layers-queue", move || jobs.into_iter().for_each(|job| job(Ok(&value))))?;
         Ok(Self { jobs: sender, thread })
     }
 
@@ -70,44 +68,19 @@ impl<S: Send + 'static> Queue<S> {
         T: Answer + From<Result<V>>,
         V: Send + 'static,
     {
-        self.push::<T, V>(env, |value| value.as_ref().map_or(Err(Error::Disposed), job))
+        let (reply, promise) = Reply::<T>::new(env)?;
+        let job: Job<S> = Box::new(move |value| reply.send(value.and_then(|value| catch(|| job(value)))));
+        // A thread that is gone answers nothing; its jobs never panic, so this is a queue that was never started.
+        if let Err(unsent) = self.jobs.send(job) {
+            unsent.0(Err(Error::Disposed));
+        }
+        Ok(promise)
     }
 
     /// Waits for the jobs that are queued.
     pub fn finish(self) {
         drop(self.jobs);
         let _ = self.thread.join(); // a job's panic was caught and answered
-    }
-
-    /// Drops the value after the jobs that are queued, and after `before`; the promise is for that moment.
-    pub fn close<'env, T>(self, env: &'env Env, before: impl FnOnce() + Send + 'static) -> napi::Result<Object<'env>>
-    where
-        T: Answer + From<Result<()>>,
-    {
-        self.push::<T, ()>(env, move |value| {
-            before();
-            drop(value.take());
-            Ok(())
-        })
-    }
-
-    fn push<'env, T, V>(
-        &self,
-        env: &'env Env,
-        job: impl FnOnce(&mut Option<S>) -> Result<V> + Send + 'static,
-    ) -> napi::Result<Object<'env>>
-    where
-        T: Answer + From<Result<V>>,
-        V: Send + 'static,
-    {
-        let (deferred, promise) = env.create_deferred::<T, Resolver<T>>()?;
-        let reply = Reply(deferred);
-        let job: Job<S> = Box::new(move |value| reply.send(catch(|| job(value))));
-        // A thread that is gone answers nothing; its jobs never panic, so this is a queue that was never started.
-        if let Err(unsent) = self.jobs.send(job) {
-            unsent.0(&mut None);
-        }
-        Ok(promise)
     }
 }
 
@@ -120,13 +93,12 @@ where
     T: Answer + From<Result<V>>,
     V: Send + 'static,
 {
-    let (deferred, promise) = env.create_deferred::<T, Resolver<T>>()?;
-    let reply = Reply(deferred);
+    let (reply, promise) = Reply::<T>::new(env)?;
     spawn("bert-layers-load", move || reply.send(catch(job))).map_err(|e| napi::Error::from_reason(e.to_string()))?;
     Ok(promise)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name(name.into()).spawn(body);
     thread.map_err(|e| Error::Internal(format!("cannot start a thread: {e}")))
 }

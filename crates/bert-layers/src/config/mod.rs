@@ -3,12 +3,15 @@
 mod activation;
 mod bert;
 mod json;
+mod sentence;
 
 use std::path::{Path, PathBuf};
 
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
 pub use bert::BertConfig;
+pub(crate) use sentence::SENTENCE_FILES;
+pub use sentence::{Pooling, SentenceConfig};
 
 use crate::{Error, Result};
 use json::Fields;

@@ -1,13 +1,15 @@
 //! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`.
 
+use std::ops::Range;
+
 use bert_layers_kernels::Activation;
 
 use super::Model;
 use crate::Result;
 use crate::batch::Chunk;
 use crate::config::{BertConfig, HiddenAct, xielu};
-use crate::hidden_states::Sink;
 use crate::ops::{Attention, For, Ops};
+use crate::sink::Sink;
 use crate::weights::{NameRules, Weights};
 
 /// What BERT's checkpoints call their tensors.
@@ -39,7 +41,7 @@ impl<O: Ops> BertModel<O> {
         for i in 0..config.num_hidden_layers {
             let mut block = BertLayer::load(&mut load, &format!("encoder.layer.{i}"))?;
             if let Some(input) = hidden {
-                hidden = Some(block.forward(ops, samples, input, None, None)?);
+                hidden = Some(block.forward(ops, samples, input, None, None, Vec::new())?);
                 block.settle(ops)?;
             }
             layer.push(block);
@@ -57,15 +59,19 @@ impl<O: Ops> Model<O> for BertModel<O> {
         let layers = &self.layer[..sink.deepest()];
         // What reads a layer's output first: the next block's query, key and value, if there is a next block to be computed.
         let reader = |block: usize| layers.get(block).map(|layer| &layer.query_key_value);
-        let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.take(0))?;
+        let mut hidden = self.embeddings.forward(ops, chunk, reader(0), sink.lend(0))?;
+        give(ops, 0, &hidden, &mut sink)?;
         for (i, layer) in layers.iter().enumerate() {
-            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), sink.take(i + 1))?;
+            let (keep, attentions) = (sink.lend(i + 1), sink.take_attentions(i + 1));
+            hidden = layer.forward(ops, chunk, hidden, reader(i + 1), keep, attentions)?;
+            give(ops, i + 1, &hidden, &mut sink)?;
         }
-        if let (Some(pooler), Some(out)) = (&self.pooler, sink.take_pooler()) {
+        let pooled = sink.pooled();
+        if let (Some(pooler), false) = (&self.pooler, pooled.is_empty()) {
             // tanh(W · h_L[0] + b): the first token of each text.
-            let first: Vec<usize> = chunk.texts.iter().map(|rows| rows.start).collect();
-            let pooled = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh, For::Anybody)?;
-            ops.store(&pooled, out)?;
+            let first: Vec<usize> = pooled.into_iter().map(|text| chunk.texts[text].start).collect();
+            let output = ops.linear(&ops.select(&hidden, &first)?, pooler, Activation::Tanh, For::Anybody)?;
+            sink.put_pooler(&ops.read(&output)?)?;
         }
         Ok(())
     }
@@ -73,6 +79,11 @@ impl<O: Ops> Model<O> for BertModel<O> {
     fn has_pooler(&self) -> bool {
         self.pooler.is_some()
     }
+}
+
+/// Gives a layer's rows to the sink, if it wants them and did not lend its own.
+fn give<O: Ops>(ops: &O, layer: usize, hidden: &O::Rows<'_>, sink: &mut Sink<'_>) -> Result<()> {
+    if sink.wants(layer) { sink.put(layer, &ops.read(hidden)?) } else { Ok(()) }
 }
 
 /// LayerNorm(word + token type + position).
@@ -148,10 +159,14 @@ impl<O: Ops> BertLayer<O> {
         hidden: O::Rows<'_>,
         next: Option<&O::Linear>,
         keep: Option<&'r mut [f32]>,
+        attentions: Vec<(Range<usize>, &mut [f32])>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, intermediate, output, .. } = self;
         let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
+        for (texts, out) in attentions {
+            ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;
+        }
         let context = ops.attention(&qkv, &attention, attention_output)?;
         drop(qkv); // its memory is the next operation's
         let attended = ops.linear_add_norm(

@@ -5,8 +5,8 @@ mod bert;
 
 use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
-use crate::hidden_states::Sink;
 use crate::ops::Ops;
+use crate::sink::Sink;
 use crate::weights::{NameRules, Summary, Weights};
 use crate::{Cancel, Result, Tokens};
 

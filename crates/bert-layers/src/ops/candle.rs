@@ -1,6 +1,9 @@
 //! [`Ops`] with candle tensors, on any device that candle knows: CUDA, Metal, and on the CPU the readable reference
 //! that the fast one is tested against.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bert_layers_kernels::{Activation, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
@@ -47,7 +50,7 @@ impl Candle {
     /// Copies rows out to where the caller keeps them.
     fn keep(&self, x: &Tensor, keep: Option<&mut [f32]>) -> Result<()> {
         if let Some(out) = keep {
-            out.copy_from_slice(&x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+            out.copy_from_slice(&self.read(x)?);
         }
         Ok(())
     }
@@ -58,6 +61,20 @@ impl Candle {
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
         Ok(normed.broadcast_mul(&norm.weight)?.broadcast_add(&norm.bias)?.to_dtype(self.dtype)?)
+    }
+
+    /// softmax(q·kᵀ / √d) of one text, [heads, queries, keys], in f32.
+    fn probabilities(&self, qkv: &Tensor, attention: &Attention<'_>, text: &Range<usize>) -> Result<Tensor> {
+        self.cancel.check()?;
+        let (q, k) = (heads(qkv, attention, text, 0)?, heads(qkv, attention, text, 1)?);
+        let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? / (q.dim(2)? as f64).sqrt())?;
+        if let Some(mask) = attention.mask {
+            let bias: Vec<f32> =
+                mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+            scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, 1, text.len()), &self.device)?)?;
+        }
+        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
     }
 
     fn activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -76,6 +93,14 @@ impl Candle {
             }
         })
     }
+}
+
+/// One text's queries (0), keys (1) or values (2), [rows, 3·hidden] → [heads, rows, size].
+fn heads(qkv: &Tensor, attention: &Attention<'_>, text: &Range<usize>, which: usize) -> Result<Tensor> {
+    let hidden = qkv.dim(1)? / 3;
+    let columns = qkv.narrow(0, text.start, text.len())?.narrow(1, which * hidden, hidden)?;
+    let shape = (text.len(), attention.heads, hidden / attention.heads);
+    Ok(columns.reshape(shape)?.transpose(0, 1)?.contiguous()?)
 }
 
 impl Ops for Candle {
@@ -150,28 +175,24 @@ impl Ops for Candle {
 
     fn attention(&self, qkv: &Tensor, attention: &Attention<'_>, _next: &Linear) -> Result<Tensor> {
         let hidden = qkv.dim(1)? / 3;
-        let size = hidden / attention.heads;
         let mut contexts = Vec::with_capacity(attention.texts.len());
         for text in attention.texts {
-            self.cancel.check()?;
-            let count = text.len();
-            // [count, 3·hidden] → q, k, v, each [heads, count, size]
-            let part = |i: usize| -> Result<Tensor> {
-                let columns = qkv.narrow(0, text.start, count)?.narrow(1, i * hidden, hidden)?;
-                Ok(columns.reshape((count, attention.heads, size))?.transpose(0, 1)?.contiguous()?)
-            };
-            let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-            let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? / (size as f64).sqrt())?;
-            if let Some(mask) = attention.mask {
-                let bias: Vec<f32> =
-                    mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
-                scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, 1, count), &self.device)?)?;
-            }
-            let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-            let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.to_dtype(self.dtype)?;
-            contexts.push(weights.matmul(&v)?.transpose(0, 1)?.reshape((count, hidden))?);
+            let weights = self.probabilities(qkv, attention, text)?.to_dtype(self.dtype)?;
+            let v = heads(qkv, attention, text, 2)?;
+            contexts.push(weights.matmul(&v)?.transpose(0, 1)?.reshape((text.len(), hidden))?);
         }
         Ok(Tensor::cat(&contexts, 0)?)
+    }
+
+    fn attention_probabilities(&self, qkv: &Tensor, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+        let mut rest = out;
+        for text in attention.texts {
+            let weights: Vec<f32> = self.probabilities(qkv, attention, text)?.flatten_all()?.to_vec1()?;
+            let (part, after) = rest.split_at_mut(weights.len());
+            part.copy_from_slice(&weights);
+            rest = after;
+        }
+        Ok(())
     }
 
     fn select(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -179,7 +200,7 @@ impl Ops for Candle {
         Ok(x.index_select(&Tensor::new(rows.as_slice(), &self.device)?, 0)?)
     }
 
-    fn store(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
-        self.keep(x, Some(out))
+    fn read<'a>(&self, x: &'a Tensor) -> Result<Cow<'a, [f32]>> {
+        Ok(Cow::Owned(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
     }
 }

@@ -4,6 +4,7 @@
 mod candle;
 mod cpu;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bert_layers_kernels::Activation;
@@ -110,9 +111,14 @@ pub trait Ops: Send + Sync {
         next: &Self::Linear,
     ) -> Result<Self::Rows<'static>>;
 
+    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
+    /// key with 0.
+    fn attention_probabilities(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()>;
+
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
-    /// Copies activations out as f32.
-    fn store(&self, x: &Self::Rows<'_>, out: &mut [f32]) -> Result<()>;
+    /// Activations as f32: of [`embed_norm`](Self::embed_norm), of [`linear_add_norm`](Self::linear_add_norm), or made
+    /// [for anybody](For::Anybody).
+    fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
 }

@@ -25,6 +25,19 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// About how many tokens it has, without tokenizing it.
+    pub fn estimate(&self) -> usize {
+        let text = |text: &str| text.len() / 4 + 1;
+        match self {
+            Input::Text(one) => text(one) + 2,
+            Input::Pair { text: one, pair } => text(one) + text(pair) + 3,
+            Input::Words(words) => words.iter().map(|word| text(word)).sum::<usize>() + 2,
+            Input::Ids { ids, .. } => ids.len(),
+        }
+    }
+}
+
 impl From<&str> for Input {
     fn from(text: &str) -> Self {
         Input::Text(text.into())

@@ -92,6 +92,12 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special_tokens).map_err(|e| Error::Internal(format!("tokenizers: {e}")))
     }
 
+    /// Whether upper and lower case are the same to it.
+    pub(crate) fn lower_cases(&self) -> bool {
+        let ids = |text: &str| self.encode(text, false).map(|encoding| encoding.get_ids().to_vec());
+        ids("ABC").is_ok_and(|upper| ids("abc").is_ok_and(|lower| upper == lower))
+    }
+
     /// Tokens of one input that is not given as ids.
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>, add_special_tokens: bool) -> Result<Encoding> {
         self.inner

@@ -10,6 +10,16 @@ pub enum OffsetUnit {
     Utf16,
 }
 
+impl OffsetUnit {
+    /// How long a text is.
+    pub fn length(self, text: &str) -> u32 {
+        match self {
+            OffsetUnit::Byte => text.len() as u32,
+            OffsetUnit::Utf16 => text.encode_utf16().count() as u32,
+        }
+    }
+}
+
 /// Translates byte offsets of one text.
 ///
 /// The library's may lie within a character: where a byte-level tokenizer puts a space before the text, it takes that space's

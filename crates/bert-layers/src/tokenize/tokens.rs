@@ -112,18 +112,39 @@ impl Tokens {
     pub(super) fn concatenate(parts: &[Self]) -> Self {
         let mut all = Self::with_capacity(parts.len(), parts.iter().map(Self::len).sum());
         for part in parts {
-            let start = all.len();
-            all.starts.extend(part.starts[1..].iter().map(|s| start + s));
-            all.ids.extend_from_slice(&part.ids);
-            all.type_ids.extend_from_slice(&part.type_ids);
-            all.offsets.extend_from_slice(&part.offsets);
-            all.word_ids.extend_from_slice(&part.word_ids);
-            all.sequence_ids.extend_from_slice(&part.sequence_ids);
-            all.special_tokens_mask.extend_from_slice(&part.special_tokens_mask);
-            all.unknown.extend_from_slice(&part.unknown);
-            all.attention_mask.extend_from_slice(&part.attention_mask);
+            for text in 0..part.texts() {
+                all.append(part, part.rows(text));
+                all.starts.push(all.len());
+            }
         }
         all
+    }
+
+    /// Only some tokens of those texts that `kept` has ranges of, counted within the text.
+    pub(crate) fn keep(&self, kept: &[Option<Vec<Range<usize>>>]) -> Self {
+        let mut all = Self::with_capacity(self.texts(), self.len());
+        for (text, kept) in kept.iter().enumerate() {
+            let rows = self.rows(text);
+            match kept {
+                None => all.append(self, rows),
+                Some(ranges) => {
+                    ranges.iter().for_each(|range| all.append(self, rows.start + range.start..rows.start + range.end))
+                }
+            }
+            all.starts.push(all.len());
+        }
+        all
+    }
+
+    fn append(&mut self, from: &Self, rows: Range<usize>) {
+        self.ids.extend_from_slice(&from.ids[rows.clone()]);
+        self.type_ids.extend_from_slice(&from.type_ids[rows.clone()]);
+        self.offsets.extend_from_slice(&from.offsets[rows.clone()]);
+        self.word_ids.extend_from_slice(&from.word_ids[rows.clone()]);
+        self.sequence_ids.extend_from_slice(&from.sequence_ids[rows.clone()]);
+        self.special_tokens_mask.extend_from_slice(&from.special_tokens_mask[rows.clone()]);
+        self.unknown.extend_from_slice(&from.unknown[rows.clone()]);
+        self.attention_mask.extend_from_slice(&from.attention_mask[rows]);
     }
 
     /// Tokens of all texts.

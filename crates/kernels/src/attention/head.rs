@@ -77,8 +77,7 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
         let mut tiles = work.queries.len().div_ceil(S::TILE_ROWS);
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
-            work.copy_queries(start..end, queries);
-            work.scores(s, end - start, queries, keys, scores);
+            work.scores(s, start..end, queries, keys, scores);
             let totals = work.softmax(s, end - start, scores);
             work.results(s, start..end, scores, values, &totals);
             start = end;
@@ -104,24 +103,23 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         &self.qkv[start..start + self.heads.dim]
     }
 
-    /// Panels of keys: for each word of a key, that of `PANEL` keys. Missing keys are zeros.
+    /// Panels of keys: for each word of a key, that of `PANEL` keys. Where keys are missing, anything: those scores are dropped.
     #[inline(always)]
     fn pack_keys<S: Simd>(&self, s: S, to: &mut [u32]) {
         let (depth, numbers) = (self.layout.depth, N::Product::NUMBERS);
         let stride = 3 * self.heads.hidden();
         for (panel, keys) in to.chunks_exact_mut(S::PANEL * depth).zip(self.keys.chunks(S::PANEL)) {
-            if keys.len() < S::PANEL {
-                panel.fill(0);
-            }
             for (half, keys) in keys.chunks(S::WIDTH).enumerate() {
                 let panel = &mut panel[half * S::WIDTH..];
                 let mut done = 0;
                 let adjacent = keys[keys.len() - 1] - keys[0] + 1 == keys.len();
-                if keys.len() == S::WIDTH && adjacent && stride.is_multiple_of(numbers) {
+                // A whole vector of rows, even if the last ones are another text's: their scores are dropped.
+                let present = (keys[0] + S::WIDTH) * stride <= self.qkv.len();
+                if adjacent && present && stride.is_multiple_of(numbers) {
                     while (done + S::WIDTH) * numbers <= self.heads.dim {
                         let from = self.row(keys[0], 1)[done * numbers..].as_ptr().cast();
                         let to = panel[done * S::PANEL..].as_mut_ptr().cast();
-                        // SAFETY: WIDTH adjacent keys from `done` on, of which WIDTH words are left; as many words of
+                        // SAFETY: WIDTH rows that exist, of whose keys WIDTH words are left from `done` on; as many words of
                         // `WIDTH` keys in the panel, of `depth` × PANEL words. They may pass for floats while they are
                         // only moved.
                         unsafe { s.transpose(from, stride / numbers, to, S::PANEL) };
@@ -167,20 +165,29 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// q·k of a tile of queries with all keys.
     #[inline(always)]
-    fn scores<S: Simd>(&self, s: S, count: usize, queries: &[u32], keys: &[u32], scores: &mut [f32]) {
-        let depth = self.layout.depth;
+    fn scores<S: Simd>(&self, s: S, rows: Range<usize>, scratch: &mut [u32], keys: &[u32], scores: &mut [f32]) {
+        let (depth, stride, count) = (self.layout.depth, 3 * self.heads.hidden(), rows.len());
+        // Queries are read where they are, if they are whole words.
+        let in_place = self.heads.dim.is_multiple_of(N::Product::NUMBERS) && stride.is_multiple_of(N::Product::NUMBERS);
+        let (queries, stride) = match in_place {
+            true => (self.row(rows.start, 0).as_ptr().cast(), stride / N::Product::NUMBERS),
+            false => {
+                self.copy_queries(rows, scratch);
+                (scratch.as_ptr(), depth)
+            }
+        };
         for (p, panel) in keys.chunks_exact(S::PANEL * depth).enumerate() {
             let tile = Tile {
                 product: N::product(),
-                a: queries.as_ptr().cast(),
-                a_stride: depth,
+                a: queries.cast(),
+                a_stride: stride,
                 b: panel.as_ptr().cast(),
                 depth,
                 c: scores[p * S::PANEL..].as_mut_ptr(),
                 c_stride: self.layout.stride,
                 ahead: Ahead::NOTHING,
             };
-            // SAFETY: there are as many queries of `depth` words; a panel is depth × PANEL; scores has a stride for each
+            // SAFETY: there are as many queries of `depth` words, which need not be aligned; a panel is depth × PANEL; scores has a stride for each
             // row of a tile.
             unsafe { tile.run_rows(s, count) };
         }

@@ -10,6 +10,7 @@
 
 mod head;
 mod number;
+mod probabilities;
 
 use std::ops::Range;
 

@@ -29,6 +29,9 @@ pub(super) trait Operands: Copy {
         self.panels().steps
     }
 
+    /// Asks for what else a panel's columns need, beside weights and bias.
+    fn expect<S: Simd>(&self, _: S, _panel: usize) {}
+
     /// What multiplies a tile whose first row and panel these are.
     fn product(&self, row: usize, panel: usize, start: Start) -> Self::Product;
 }
@@ -77,8 +80,14 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                 let steps = ks.len().div_ceil(STEP);
                 let columns = panel * S::PANEL..(*out).min((panel + 1) * S::PANEL);
                 if let Some(from) = self.epilogue.bias {
-                    bias.0[..columns.len()].copy_from_slice(&from[columns.clone()]);
+                    for (to, from) in bias.0.iter_mut().zip(&from[columns.clone()]) {
+                        *to = *from;
+                    }
+                    // Small, but it would be waited for.
+                    s.prefetch(from.as_ptr().wrapping_add(columns.end));
+                    s.prefetch(from.as_ptr().wrapping_add(columns.end + LINE));
                 }
+                x.expect(s, panel + 1);
                 for tile in 0..tiles {
                     let part = piece(rows.len(), tiles, tile);
                     let place =
@@ -86,13 +95,19 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                     // SAFETY: this task alone has these rows and columns of out (part of `linear`'s split); the tile
                     // reads rows and a panel that exist, as `linear` has checked the sizes.
                     unsafe {
-                        let start = if first {
-                            Start { at: bias.0.as_ptr(), stride: 0 }
-                        } else {
-                            self.fetch(s, &place, &mut buffer);
-                            Start { at: buffer.0.as_ptr(), stride: S::PANEL }
+                        // Floats that fill the panel need no detour, unless something is left to be done with them.
+                        let direct = self.floats::<S>(&place);
+                        let start = match direct {
+                            _ if first => Start { at: bias.0.as_ptr(), stride: 0 },
+                            Some(at) => Start { at, stride: *out },
+                            None => {
+                                self.fetch(s, &place, &mut buffer);
+                                Start { at: buffer.0.as_ptr(), stride: S::PANEL }
+                            }
                         };
                         self.expect(s, &place);
+                        let direct = direct.filter(|_| !(last && self.epilogue.follows()));
+                        let (c, c_stride) = direct.map_or((buffer.0.as_mut_ptr(), S::PANEL), |at| (at, *out));
                         let ahead = next.wrapping_add(tile * lines_per_step * steps * LINE).cast();
                         Tile {
                             product: x.product(place.rows.start, panel, start),
@@ -100,11 +115,14 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                             a_stride: x.stride(),
                             b: at(panel, ks.start).cast(),
                             depth: ks.len(),
-                            c: buffer.0.as_mut_ptr(),
-                            c_stride: S::PANEL,
+                            c,
+                            c_stride,
                             ahead: Ahead { start: ahead, lines_per_step },
                         }
                         .run_rows(s, part.len());
+                        if direct.is_some() {
+                            continue;
+                        }
                         if last {
                             let used = &mut buffer.0[..place.rows.len() * S::PANEL];
                             let activation = self.epilogue.activation;
@@ -141,6 +159,13 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
         }
     }
 
+    /// The place itself, where it is a whole panel of floats.
+    #[inline(always)]
+    fn floats<S: Simd>(&self, place: &Place) -> Option<*mut f32> {
+        let at = place.rows.start * self.x.panels().out + place.columns.start;
+        if place.columns.len() == S::PANEL { Y::floats(self.out.at(at)) } else { None }
+    }
+
     /// Brings unfinished sums back from `out`.
     ///
     /// # Safety
@@ -166,19 +191,50 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
     #[inline(always)]
     unsafe fn store<S: Simd>(&self, s: S, place: &Place, buffer: &Buffer, last: bool) {
         let residual = if last { self.epilogue.residual } else { None };
+        let residual = residual.map(<[f32]>::as_ptr);
         for (r, row) in place.rows.clone().enumerate() {
-            for (v, lanes) in vectors(S::WIDTH, place.columns.len()) {
-                let at = row * self.x.panels().out + place.columns.start + v * S::WIDTH;
-                // SAFETY: inside the buffer, as it holds the largest tile; inside out and the residual, which is as
-                // large, by the caller's promise.
-                unsafe {
-                    let mut result = s.load(buffer.0.as_ptr().add(r * S::PANEL + v * S::WIDTH));
-                    if let Some(residual) = residual {
-                        result = s.add(result, s.load_first(residual.as_ptr().add(at), lanes, 0.0));
+            let at = row * self.x.panels().out + place.columns.start;
+            let from = buffer.0[r * S::PANEL..].as_ptr();
+            // SAFETY: inside the buffer, as it holds the largest tile; inside out and the residual, which is as large, by the
+            // caller's promise.
+            unsafe {
+                if place.columns.len() == S::PANEL {
+                    for v in 0..2 {
+                        self.store_vector(s, from, residual, at, v, S::WIDTH);
                     }
-                    Y::store_first(s, self.out.at(at), lanes, result);
+                } else {
+                    for (v, lanes) in vectors(S::WIDTH, place.columns.len()) {
+                        self.store_vector(s, from, residual, at, v, lanes);
+                    }
                 }
             }
+        }
+    }
+
+    /// Writes the first lanes of vector `v` of a row.
+    ///
+    /// # Safety
+    /// They lie in the row at `from`, and from `at` on in out, this task's alone, and in the residual.
+    #[inline(always)]
+    unsafe fn store_vector<S: Simd>(
+        &self,
+        s: S,
+        from: *const f32,
+        residual: Option<*const f32>,
+        at: usize,
+        v: usize,
+        lanes: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = at + v * S::WIDTH;
+            let mut result = s.load(from.add(v * S::WIDTH));
+            if let Some(residual) = residual {
+                let residual = residual.add(at);
+                let residual = if lanes == S::WIDTH { s.load(residual) } else { s.load_first(residual, lanes, 0.0) };
+                result = s.add(result, residual);
+            }
+            Y::store_first(s, self.out.at(at), lanes, result);
         }
     }
 }

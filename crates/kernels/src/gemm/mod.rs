@@ -41,6 +41,13 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
 }
 
+impl Epilogue<'_> {
+    /// Whether anything happens to a finished sum.
+    fn follows(&self) -> bool {
+        self.activation != Activation::Identity || self.residual.is_some()
+    }
+}
+
 /// The most rows of x in a task: 144 rows of [`DEPTH`] steps are 432 KiB, and two panels 192 KiB, of a 1 MiB L2.
 const ROWS: usize = 144;
 /// The most steps of k at a time.

@@ -9,9 +9,12 @@
 mod linear;
 mod rows;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use bert_layers_kernels::{Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Team};
+use bert_layers_kernels::{
+    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
+};
 
 pub use self::linear::Linear;
 use self::linear::Matrix;
@@ -35,7 +38,20 @@ pub struct Cpu {
 }
 
 /// A table of vectors.
-pub struct Embedding(Vec<f32>);
+pub enum Embedding {
+    F32(Vec<f32>),
+    /// Where matrix products are in a lower precision too.
+    Bf16(Vec<Bf16>),
+}
+
+impl Embedding {
+    fn table(&self) -> Table<'_> {
+        match self {
+            Embedding::F32(table) => Table::F32(table),
+            Embedding::Bf16(table) => Table::Bf16(table),
+        }
+    }
+}
 
 /// A layer norm's parameters.
 pub struct LayerNorm {
@@ -150,7 +166,12 @@ impl Ops for Cpu {
     type Rows<'r> = Rows<'r>;
 
     fn load_embedding(&self, table: Tensor) -> Result<Embedding> {
-        Ok(Embedding(table.data))
+        if self.dtype == Dtype::Float32 {
+            return Ok(Embedding::F32(table.data));
+        }
+        let mut rounded = vec![Bf16::default(); table.data.len()];
+        self.kernels.convert(&Solo, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
+        Ok(Embedding::Bf16(rounded))
     }
 
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
@@ -182,7 +203,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let width = norm.weight.len();
-        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: &table.0, rows }).collect();
+        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
         let count = lookups.first().map_or(0, |(_, rows)| rows.len());
         let mut out = self.scratch.rows(count, width, keep)?;
         self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
@@ -243,8 +264,7 @@ impl Ops for Cpu {
     fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let dim = hidden / attention.heads;
-        let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+        let heads = heads(attention, hidden);
         let (texts, mask) = (attention.texts, attention.mask);
         match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
@@ -265,6 +285,17 @@ impl Ops for Cpu {
         }
     }
 
+    fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+        self.cancel.check()?;
+        let heads = heads(attention, qkv.width() / 3);
+        let (texts, mask) = (attention.texts, attention.mask);
+        match qkv.low() {
+            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, heads, out),
+            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, heads, out),
+        }
+        Ok(())
+    }
+
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
         let width = x.width();
         let mut out = self.scratch.rows(rows.len(), width, None)?;
@@ -274,8 +305,12 @@ impl Ops for Cpu {
         Ok(out)
     }
 
-    fn store(&self, x: &Rows<'_>, out: &mut [f32]) -> Result<()> {
-        out.copy_from_slice(x.f32());
-        Ok(())
+    fn read<'a>(&self, x: &'a Rows<'_>) -> Result<Cow<'a, [f32]>> {
+        Ok(Cow::Borrowed(x.f32()))
     }
+}
+
+fn heads(attention: &Attention<'_>, hidden: usize) -> Heads {
+    let dim = hidden / attention.heads;
+    Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() }
 }

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bert_layers_kernels::{Bf16, PackedInt8, QuantizedRows, try_zeroed};
+use bert_layers_kernels::{Bf16, LINE, PackedInt8, QuantizedRows, to_line, try_zeroed};
 
 use crate::Result;
 
@@ -124,9 +124,10 @@ impl Number for Bf16 {
     }
 }
 
-/// The first `len` numbers of a buffer, which goes back to the scratch memory when it is dropped.
+/// `len` numbers of a buffer, from a cache line on; it goes back to the scratch memory when it is dropped.
 pub struct ScratchRows<T: Number> {
     buffer: Vec<T>,
+    start: usize,
     len: usize,
     home: Arc<Scratch>,
 }
@@ -134,16 +135,17 @@ pub struct ScratchRows<T: Number> {
 impl<T: Number> ScratchRows<T> {
     fn take(home: &Arc<Scratch>, len: usize, new: impl FnOnce(usize) -> Result<Vec<T>>) -> Result<Self> {
         let mut free = T::free(home).lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = (0..free.len()).filter(|&i| free[i].len() >= len).min_by_key(|&i| free[i].len());
+        let room = len + LINE * size_of::<f32>() / size_of::<T>();
+        let fits = (0..free.len()).filter(|&i| free[i].len() >= room).min_by_key(|&i| free[i].len());
         let buffer = match fits {
             Some(i) => free.swap_remove(i),
             None => {
                 free.pop(); // the new buffer takes its place: there are never more than were in use at once
                 drop(free);
-                new(len)?
+                new(room)?
             }
         };
-        Ok(Self { buffer, len, home: home.clone() })
+        Ok(Self { start: to_line(&buffer), buffer, len, home: home.clone() })
     }
 }
 
@@ -151,13 +153,13 @@ impl<T: Number> Deref for ScratchRows<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.buffer[..self.len]
+        &self.buffer[self.start..self.start + self.len]
     }
 }
 
 impl<T: Number> DerefMut for ScratchRows<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.buffer[..self.len]
+        &mut self.buffer[self.start..self.start + self.len]
     }
 }
 

@@ -13,8 +13,9 @@ use super::pack::Panels;
 use super::product::Start;
 use super::{Epilogue, multiply, rows};
 use crate::convert::{Target, convert_rows};
-use crate::memory::with_scratch;
+use crate::memory::{LINE, with_scratch};
 use crate::quantized::Int8Rows;
+use crate::simd::Simd;
 use crate::team::piece;
 use crate::{Converted, Kernels, Output, QuantizedRows, Solo, Team, team};
 
@@ -107,6 +108,19 @@ impl Operands for Int8Operands<'_> {
     #[inline(always)]
     fn row(&self, row: usize) -> *const u32 {
         self.x.words.as_ptr().wrapping_add(row * self.w.panels.steps)
+    }
+
+    #[inline(always)]
+    fn expect<S: Simd>(&self, s: S, panel: usize) {
+        let Columns { scales, starts, kept, outliers, .. } = &self.w.columns;
+        for line in (0..S::PANEL).step_by(LINE) {
+            let column = panel * S::PANEL + line;
+            s.prefetch(starts.as_ptr().wrapping_add(column).cast());
+            s.prefetch(scales.as_ptr().wrapping_add(column).cast());
+        }
+        for line in (0..S::PANEL * outliers.len()).step_by(LINE) {
+            s.prefetch(kept.as_ptr().wrapping_add(panel * S::PANEL * outliers.len() + line).cast());
+        }
     }
 
     #[inline(always)]

@@ -1,0 +1,189 @@
+//! The weights of attention, for who wants to look at them.
+//!
+//! [`Kernels::attention`] has only a tile of them at a time, unnormalized. Here they are computed once more, plainly: a dot
+//! product for each query and key, softmax over each row. That costs little beside a block's matrix products.
+
+use std::ops::Range;
+
+use super::Heads;
+use crate::math::exp;
+use crate::memory::with_scratch;
+use crate::simd::{Simd, Work};
+use crate::team::{Shared, Team};
+use crate::{Bf16, Kernels, team};
+
+impl Kernels {
+    /// For each text, head and query row: `softmax(scale · q·kᵀ)` over the text's keys.
+    ///
+    /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
+    /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0;
+    ///   so does every one, if no key is left.
+    ///
+    /// A row's result depends on its text only.
+    ///
+    /// # Panics
+    /// If sizes do not fit each other, or `scale` is not positive.
+    pub fn attention_probabilities(
+        self,
+        team: &dyn Team,
+        qkv: &[f32],
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        heads: Heads,
+        out: &mut [f32],
+    ) {
+        probabilities(self, team, qkv, texts, mask, heads, out);
+    }
+
+    /// [`attention_probabilities`](Self::attention_probabilities) of queries and keys in bf16.
+    ///
+    /// # Panics
+    /// As [`attention_probabilities`](Self::attention_probabilities).
+    pub fn attention_probabilities_bf16(
+        self,
+        team: &dyn Team,
+        qkv: &[Bf16],
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        heads: Heads,
+        out: &mut [f32],
+    ) {
+        probabilities(self, team, qkv, texts, mask, heads, out);
+    }
+}
+
+/// A number that queries and keys may consist of.
+trait Number: Copy + Send + Sync {
+    fn to_f32(self) -> f32;
+}
+
+impl Number for f32 {
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl Number for Bf16 {
+    fn to_f32(self) -> f32 {
+        Bf16::to_f32(self)
+    }
+}
+
+fn probabilities<N: Number>(
+    kernels: Kernels,
+    team: &dyn Team,
+    qkv: &[N],
+    texts: &[Range<usize>],
+    mask: Option<&[bool]>,
+    heads: Heads,
+    out: &mut [f32],
+) {
+    let stride = 3 * heads.hidden();
+    assert!(heads.scale > 0.0 && stride > 0, "probabilities: heads");
+    let rows = qkv.len() / stride;
+    assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
+    assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
+    let mut starts = Vec::with_capacity(texts.len());
+    let mut end = 0;
+    for text in texts {
+        starts.push(end);
+        end += heads.count * text.len() * text.len();
+    }
+    assert_eq!(out.len(), end, "probabilities: out");
+
+    let out = Shared::new(out);
+    team::run(team, texts.len() * heads.count, |task| {
+        let (t, head) = (task / heads.count, task % heads.count);
+        let text = texts[t].clone();
+        if text.is_empty() {
+            return;
+        }
+        let size = text.len() * text.len();
+        let start = starts[t] + head * size;
+        // SAFETY: each text and head has a part of its own.
+        let out = unsafe { out.part(start..start + size) };
+        let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
+        // The head's queries or keys, in f32.
+        let copy = |row: usize, which: usize, to: &mut [f32]| {
+            let from = (text.start + row) * stride + which * heads.hidden() + head * heads.dim;
+            to.iter_mut().zip(&qkv[from..from + heads.dim]).for_each(|(to, x)| *to = x.to_f32());
+        };
+        with_scratch((keys.len() + 1) * heads.dim + keys.len(), |scratch| {
+            let (packed, scratch) = scratch.split_at_mut(keys.len() * heads.dim);
+            let (query, scores) = scratch.split_at_mut(heads.dim);
+            for (&key, to) in keys.iter().zip(packed.chunks_exact_mut(heads.dim)) {
+                copy(key, 1, to);
+            }
+            for (row, out) in out.chunks_exact_mut(text.len()).enumerate() {
+                copy(row, 0, query);
+                kernels.vectorize(Row { query, keys: packed, scale: heads.scale, scores });
+                out.fill(0.0);
+                keys.iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
+            }
+        });
+    });
+}
+
+/// One query with all keys.
+struct Row<'a> {
+    query: &'a [f32],
+    /// As long as the query, one after the other.
+    keys: &'a [f32],
+    scale: f32,
+    /// One for each key: the result.
+    scores: &'a mut [f32],
+}
+
+impl Work for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Row { query, keys, scale, scores } = self;
+        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
+            *score = dot(s, query, key);
+        }
+        softmax(s, scores, scale);
+    }
+}
+
+#[inline(always)]
+fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let mut sum = s.splat(0.0);
+    for i in (0..a.len()).step_by(S::WIDTH) {
+        let lanes = S::WIDTH.min(a.len() - i);
+        // SAFETY: as many numbers follow `i` in both.
+        let (a, b) =
+            unsafe { (s.load_first(a.as_ptr().add(i), lanes, 0.0), s.load_first(b.as_ptr().add(i), lanes, 0.0)) };
+        sum = s.fma(a, b, sum);
+    }
+    s.sum(sum)
+}
+
+/// Turns scores into e^(scale·(score − largest)), divided by their sum.
+#[inline(always)]
+fn softmax<S: Simd>(s: S, scores: &mut [f32], scale: f32) {
+    let (at, len) = (scores.as_mut_ptr(), scores.len());
+    let mut largest = s.splat(f32::NEG_INFINITY);
+    let mut total = s.splat(0.0);
+    // SAFETY: loads and stores are of the lanes that lie within `len`; the others are −∞, whose power is 0.
+    unsafe {
+        for i in (0..len).step_by(S::WIDTH) {
+            largest = s.max(largest, s.load_first(at.add(i), S::WIDTH.min(len - i), f32::NEG_INFINITY));
+        }
+        let largest = s.splat(s.largest(largest));
+        for i in (0..len).step_by(S::WIDTH) {
+            let lanes = S::WIDTH.min(len - i);
+            let score = s.load_first(at.add(i), lanes, f32::NEG_INFINITY);
+            let power = exp(s, s.mul(s.sub(score, largest), s.splat(scale)));
+            s.store_first(at.add(i), lanes, power);
+            total = s.add(total, power);
+        }
+        let total = s.splat(s.sum(total));
+        for i in (0..len).step_by(S::WIDTH) {
+            let lanes = S::WIDTH.min(len - i);
+            s.store_first(at.add(i), lanes, s.div(s.load_first(at.add(i), lanes, 0.0), total));
+        }
+    }
+}

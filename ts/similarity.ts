@@ -1,0 +1,58 @@
+import { types } from 'node:util'
+import type { NumericVector } from '../index.d.ts'
+import { invalidInput } from './errors.ts'
+import { describe, describeNumber, isArrayLike } from './validate.ts'
+
+export function dot(a: NumericVector, b: NumericVector): number {
+  checkPair(a, b)
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
+  return sum
+}
+
+export function cosineSimilarity(a: NumericVector, b: NumericVector): number {
+  checkPair(a, b)
+  let product = 0
+  let aa = 0
+  let bb = 0
+  for (let i = 0; i < a.length; i++) {
+    product += a[i]! * b[i]!
+    aa += a[i]! * a[i]!
+    bb += b[i]! * b[i]!
+  }
+  // One root is rounded once, and so makes equal directions exactly 1; two do not leave the range of numbers so early.
+  const squares = aa * bb
+  const inRange = squares > Number.MIN_VALUE / Number.EPSILON && squares < Infinity
+  const lengths = inRange ? Math.sqrt(squares) : Math.sqrt(aa) * Math.sqrt(bb)
+  // Rounding may leave the interval by a hair, and then Math.acos gives NaN.
+  return lengths === 0 ? 0 : Math.max(-1, Math.min(1, product / lengths))
+}
+
+export function euclideanDistance(a: NumericVector, b: NumericVector): number {
+  checkPair(a, b)
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2
+  return Math.sqrt(sum)
+}
+
+function checkPair(a: unknown, b: unknown): void {
+  checkVector(a, 'the first vector')
+  checkVector(b, 'the second vector')
+  const [first, second] = [(a as NumericVector).length, (b as NumericVector).length]
+  if (first !== second)
+    throw invalidInput(`the vectors must be of one length; they have ${first} and ${second} numbers`)
+  if (first === 0) throw invalidInput('the vectors are empty')
+}
+
+/** An array of numbers, or a typed array that is not of bigint. */
+export function checkVector(value: unknown, what: string): asserts value is NumericVector {
+  if (!isArrayLike(value) || types.isBigInt64Array(value) || types.isBigUint64Array(value)) {
+    throw invalidInput(`${what} must be an array of numbers or a typed array (not of bigint), not ${describe(value)}`)
+  }
+  if (types.isTypedArray(value)) return
+  for (let i = 0; i < value.length; i++) {
+    if (typeof value[i] !== 'number') {
+      throw invalidInput(`${what} must hold numbers: at position ${i} it has ${describeNumber(value[i])}`)
+    }
+  }
+}
