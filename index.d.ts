@@ -29,7 +29,8 @@ export declare class Encoder implements AsyncDisposable {
   /**
    * Loads a model.
    *
-   * @param model A folder in Hugging Face layout (config.json, safetensors, tokenizer.json or vocab.txt), an installed package
+   * @param model A folder in Hugging Face layout (config.json; weights as safetensors, PyTorch's .bin, Flax's msgpack or a TensorFlow
+   *   checkpoint, the first of these that is there; tokenizer.json, vocab.txt, or vocab.json with merges.txt), an installed package
    *   (`NAME` or `@bert-layers/NAME`), or a name on the Hugging Face hub, such as 'bert-base-uncased'. Without it:
    *   all-MiniLM-L6-v2, which comes with this package.
    *
@@ -625,6 +626,111 @@ export interface TokenizedText {
   readonly sampled: [start: number, end: number][] | undefined
   /** All of it as a plain object, which can be spread, cloned and sent. */
   toJSON(): Omit<TokenizedText, 'toJSON'>
+}
+
+/**
+ * Looks at a model without loading it: its small files, and the headers of its weights.
+ *
+ * What is wrong with one of its files is among the `notices`, so that the others are shown.
+ *
+ * @param model A folder, a file of weights or a name; without it the model that comes with this package. A name on the hub is
+ *   downloaded as {@link Encoder.fromPretrained} does, weights in the best single format included, unless `localFilesOnly` is true.
+ * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_INVALID_INPUT (an option), ERR_DEVICE_UNAVAILABLE (an
+ *   instruction set was chosen that this machine lacks).
+ * @example
+ * const { config, parameters, memory, notices } = await inspect('bert-base-uncased')
+ */
+export declare function inspect(model?: string, options?: InspectOptions): Promise<Inspection>
+
+/** Options of {@link inspect}: where the model is. An option that does not exist is an error. */
+export type InspectOptions = Pick<
+  FromPretrainedOptions,
+  'revision' | 'cacheDir' | 'localFilesOnly' | 'progressCallback' | 'signal'
+>
+
+/** The formats that weights are read from; the first of these that a model has is the one that is loaded. */
+export type WeightFormat = 'safetensors' | 'pytorch' | 'flax' | 'tensorflow'
+
+/** What {@link inspect} gives. */
+export interface Inspection {
+  /** The folder that the model's files are in. */
+  folder: string
+  /** `model_type` of config.json, whether it is supported or not. */
+  modelType?: string
+  /** What the model is; undefined where it cannot be loaded, and `notices` says why. */
+  config: EncoderConfig | undefined
+  /** The weights in each format that is there; the first are those that are loaded. */
+  weights: {
+    format: WeightFormat
+    /** The file, or the index of several, by its name in `folder`. */
+    file: string
+    /** Bytes of all its files. */
+    bytes: number
+    /** The number of tensors; undefined where the files cannot be read, and `notices` says why. */
+    tensors?: number
+    /** How many values are stored in each type, such as `{ F32: 109482240 }`. */
+    dtypes: Record<string, number>
+  }[]
+  /** The number of the encoder's parameters. */
+  parameters: number
+  /** The number of parameters of heads, which are left aside. */
+  headParameters: number
+  /** The heads that are left aside, such as 'cls.predictions'. */
+  heads: string[]
+  /** Whether the model has a pooler. */
+  hasPooler: boolean
+  /** The tokenizer: the file it is read from, its kind ('WordPiece', 'BPE', 'Unigram', 'WordLevel') and the number of its tokens. */
+  tokenizer?: { file: string; kind: string; tokens: number }
+  /** How the model's files say that tokens become one vector; undefined where they do not say, or ask for what is not known. */
+  pooling?: Pool
+  /** The files of sentence-transformers that say how vectors are made, such as '1_Pooling/config.json'. */
+  poolingFiles: string[]
+  /** Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. */
+  memory: Partial<Record<Dtype, number>>
+  /** The instruction set that the arithmetic uses on this machine, such as 'avx512'. */
+  instructionSet: string
+  /** What you should know: formats that are passed over, files that are missing, damaged or contradict each other. */
+  notices: string[]
+}
+
+/**
+ * Writes a model, whatever format its weights are in, to a folder in Hugging Face layout: config.json, model.safetensors, and the
+ * files of its tokenizer and of sentence-transformers. All tensors are kept, heads too, under the names of Transformers' PyTorch models.
+ *
+ * One tensor is in memory at a time. The folder has its name once it is complete.
+ *
+ * @param source A folder, a file of weights beside its config.json or bert_config.json, or a name; a name on the hub is
+ *   downloaded as {@link Encoder.fromPretrained} does, unless `localFilesOnly` is true.
+ * @param target The folder to write.
+ * @throws {@link BertLayersError} ERR_INVALID_INPUT where `target` has files already and `force` is not true, where it cannot be
+ *   written, or where a value does not fit into `dtype`; ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED.
+ * @example
+ * await convert('./uncased_L-12_H-768_A-12', './bert-base-uncased', { dtype: 'bfloat16' })
+ */
+export declare function convert(source: string, target: string, options?: ConvertOptions): Promise<Conversion>
+
+/** Options of {@link convert}. An option that does not exist is an error. */
+export interface ConvertOptions extends InspectOptions {
+  /** The type to store real numbers in, to the nearest. Default: each tensor keeps its own. */
+  dtype?: Exclude<Dtype, 'int8'> | Exclude<DtypeAlias, 'q8'> | undefined
+  /** Whether to replace files of the model that `target` has already, one after the other; others stay. Default false. */
+  force?: boolean | undefined
+}
+
+/** What {@link convert} wrote. */
+export interface Conversion {
+  /** The file of weights that was read, or the index of several. */
+  source: string
+  /** Its format. */
+  format: WeightFormat
+  /** The folder that was written. */
+  folder: string
+  /** The files that were written, by their names in it. */
+  files: string[]
+  /** The number of tensors. */
+  tensors: number
+  /** Bytes of their values. */
+  bytes: number
 }
 
 /** A word of a text. */

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast, RobertaTokenizerFast
 
 OUT = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "goldens-extra"
 VERSIONS = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
@@ -75,7 +75,7 @@ def describe(tokenizer, value, special=True):
     elif "pair" in value:
         # As a batch of one: given alone, an empty pair is taken for no pair at all.
         batch = tokenizer([(value["text"], value["pair"])], add_special_tokens=special, return_special_tokens_mask=True)
-        e = {key: batch[key][0] for key in ("input_ids", "token_type_ids")}
+        e = {key: batch[key][0] for key in ("input_ids", "token_type_ids") if key in batch}
         return row(tokenizer, value, special, e, batch.encodings[0])
     else:
         e = tokenizer(value["words"], is_split_into_words=True, add_special_tokens=special, return_special_tokens_mask=True)
@@ -86,7 +86,8 @@ def row(tokenizer, value, special, e, f):
     assert f.ids == e["input_ids"]
     # What the vocabulary calls the ids: `f.tokens` has the blanks too that a special token with lstrip swallowed.
     tokens = tokenizer.convert_ids_to_tokens(f.ids)
-    return {"input": value, "addSpecialTokens": special, "tokens": tokens, "ids": f.ids, "typeIds": e["token_type_ids"],
+    assert f.type_ids == e.get("token_type_ids", f.type_ids)  # RoBERTa's tokenizer does not give them
+    return {"input": value, "addSpecialTokens": special, "tokens": tokens, "ids": f.ids, "typeIds": f.type_ids,
             "offsets": f.offsets, "wordIds": f.word_ids, "sequenceIds": f.sequence_ids, "specialTokensMask": f.special_tokens_mask}
 
 
@@ -130,16 +131,16 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=1) + "\n")
 
 
-def text_case(name, seed, files, **size):
+def text_case(name, seed, files, tokenizer_class=BertTokenizerFast, texts=TEXTS, **size):
     """`files(folder)` writes the tokenizer; Transformers then loads it from the folder, as it would for a user."""
     torch.manual_seed(seed)
     folder = fresh(name)
     files(folder)
-    tokenizer = BertTokenizerFast.from_pretrained(folder)
+    tokenizer = tokenizer_class.from_pretrained(folder)
     tiny(len(tokenizer), positions=128, **size).save_pretrained(folder)
     model = reload(folder)
     cases, tensors = [], {}
-    for value, keep in TEXTS:
+    for value, keep in texts:
         case = describe(tokenizer, value)
         if keep:
             with torch.inference_mode():
@@ -147,7 +148,7 @@ def text_case(name, seed, files, **size):
             tensors[f"{len(cases)}.hidden_states"] = torch.stack(out.hidden_states)[:, 0]
             case["states"] = True
         cases.append(case)
-    cases += [describe(tokenizer, value, special=False) for value, keep in TEXTS if keep and value != ""]
+    cases += [describe(tokenizer, value, special=False) for value, keep in texts if keep and value != ""]
     dump(folder, {"unkToken": tokenizer.unk_token, "cases": cases}, tensors)
 
 
@@ -234,6 +235,23 @@ text_case("text-tokenizer-json", 4, tokenizer_json)
 # tokenizer.json says cased, tokenizer_config.json says uncased. Transformers 5 builds a BertTokenizer from the file's vocabulary and
 # the config's options: the config wins.
 text_case("text-tokenizer-json-overruled", 5, lambda folder: tokenizer_json(folder, saved_lower_case=False))
+
+
+def byte_level(folder, **config):
+    """vocab.json and merges.txt as RoBERTa has them: all bytes, and merges learnt from the texts."""
+    tokenizer = ByteLevelBPETokenizer(add_prefix_space=False)
+    corpus = [value for value, _ in TEXTS if isinstance(value, str)] * 3
+    tokenizer.train_from_iterator(corpus, vocab_size=340, min_frequency=2, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+                                  show_progress=False)
+    tokenizer.save_model(str(folder))
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer", **config})
+
+
+# Without a space before the first word, words that are split already are refused by Transformers.
+UNSPLIT = [(value, keep) for value, keep in TEXTS if not (isinstance(value, dict) and "words" in value)]
+text_case("text-byte-level", 6, byte_level, RobertaTokenizerFast, UNSPLIT)
+text_case("text-byte-level-prefix", 7, lambda folder: byte_level(folder, add_prefix_space=True), RobertaTokenizerFast,
+          [(value, False) for value, _ in TEXTS])
 
 
 # --- the weights folders ------------------------------------------------------------------------------------------------

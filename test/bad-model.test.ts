@@ -128,12 +128,21 @@ describe('model.safetensors', () => {
     await expectDamaged(folder => rmSync(file(folder)), 'ERR_MODEL_NOT_FOUND', /model\.safetensors/)
   })
 
-  test('is missing, and another format is there', async () => {
+  test('is missing, and a format that is not read is there', async () => {
+    await expectDamaged(
+      folder => renameSync(file(folder), join(folder, 'tf_model.h5')),
+      'ERR_MODEL_UNSUPPORTED',
+      /tf_model\.h5/,
+      /save_pretrained/,
+    )
+  })
+
+  test('is missing, and what is under the name of another format is none', async () => {
     await expectDamaged(
       folder => renameSync(file(folder), join(folder, 'pytorch_model.bin')),
-      'ERR_MODEL_UNSUPPORTED',
+      'ERR_MODEL_INVALID',
       /pytorch_model\.bin/,
-      /safetensors/,
+      /no PyTorch checkpoint/,
     )
   })
 

@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { Encoder } from 'bert-layers'
+import { convert, Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
 import { cosine, expectParity, maxDifference } from './support/compare.ts'
+import { program, temporaryFolder } from './support/paths.ts'
+import { runNode } from './support/process.ts'
 import { GOLDENS, MODELS, REAL_MODELS } from './support/real-models.ts'
 import { floats, integers, readSafetensors } from './support/safetensors.ts'
 
@@ -61,6 +63,60 @@ describeWith([join(MODELS, 'bert-base-uncased')], 'bert-base-uncased', () => {
       const actual = states.token(-1, 0, row + 1).subarray(1, 4)
       expect(maxDifference(actual, values)).toBeLessThanOrEqual(1e-4)
     }
+  })
+})
+
+/** A folder with the files of a model, but the weights of another folder. */
+function withWeightsOf(name: string, weights: string, ...files: string[]): string {
+  const folder = temporaryFolder()
+  for (const file of ['config.json', 'vocab.txt', 'tokenizer_config.json']) {
+    cpSync(join(MODELS, name, file), join(folder, file))
+  }
+  for (const file of files) symlinkSync(join(weights, file), join(folder, file))
+  return folder
+}
+
+/** bert-base-uncased as Google released it, and what scripts/make_format_fixtures.py made of it with the official libraries. */
+const UNCASED = join(MODELS, 'bert-base-uncased')
+const SAVED_MODEL = join(MODELS, '.raw/bert-base-uncased')
+const FORMATS: [string, folder: string, file: string][] = [
+  ['its TensorFlow SavedModel', SAVED_MODEL, 'variables'],
+  ['a PyTorch .bin of it', join(MODELS, '.formats/bert-base-uncased/pytorch-zip'), 'pytorch_model.bin'],
+  ['a PyTorch .bin of before 1.6', join(MODELS, '.formats/bert-base-uncased/pytorch-legacy'), 'pytorch_model.bin'],
+  ['a Flax msgpack of it', join(MODELS, '.formats/bert-base-uncased/flax'), 'flax_model.msgpack'],
+]
+for (const [what, folder, file] of FORMATS) {
+  describeWith([UNCASED, join(folder, file)], `bert-base-uncased and ${what}`, () => {
+    test('give bit-equal states, converted too', async () => {
+      const source = withWeightsOf('bert-base-uncased', folder, file)
+      const target = join(temporaryFolder(), 'converted')
+      await convert(source, target)
+      await using original = await Encoder.fromPretrained(UNCASED)
+      await using read = await Encoder.fromPretrained(source)
+      await using converted = await Encoder.fromPretrained(target)
+      expect(read.fingerprint).toBe(original.fingerprint)
+      expect(converted.fingerprint).toBe(original.fingerprint)
+      const texts = ['你好，世界！', 'He deposited the cheque at the bank, then sat on the river bank.', '']
+      const expected = await original.encode(texts, { pooler: true })
+      for (const encoder of [read, converted]) {
+        const states = await encoder.encode(texts, { pooler: true })
+        expect(Buffer.compare(Buffer.from(states.data.buffer), Buffer.from(expected.data.buffer))).toBe(0)
+        expect(states.poolerOutput).toEqual(expected.poolerOutput)
+      }
+    })
+  })
+}
+
+const MULTILINGUAL = join(MODELS, '.raw/bert-base-multilingual-cased')
+describeWith([MULTILINGUAL, join(MODELS, 'bert-base-multilingual-cased')], 'converting mBERT', () => {
+  test.each([undefined, 'bfloat16'])('takes less than 1.5 × its size in memory (dtype %s)', async dtype => {
+    const source = withWeightsOf('bert-base-multilingual-cased', MULTILINGUAL, 'variables')
+    const size = statSync(join(source, 'variables/variables.data-00000-of-00001')).size
+    const args = [program('convert-and-report.mjs'), source, join(temporaryFolder(), 'converted')]
+    const { code, stdout, stderr } = await runNode(dtype === undefined ? args : [...args, dtype])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    console.log(`peak ${(Number(stdout) / size).toFixed(2)} × ${size} bytes`)
+    expect(Number(stdout)).toBeLessThan(1.5 * size)
   })
 })
 

@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { program, temporaryFolder } from './support/paths.ts'
+import { program, ROOT, temporaryFolder } from './support/paths.ts'
 import { ended } from './support/process.ts'
 import { randomInteger, seededRandom } from './support/random.ts'
 import { formatSafetensors, parseSafetensors } from './support/safetensors.ts'
-import { copyTinyModel, writeTokenizer, writeVocabulary } from './support/tiny-model.ts'
+import { copyTinyModel, TINY_VOCABULARY, writeTokenizer, writeVocabulary } from './support/tiny-model.ts'
 import { count } from './support/verify.ts'
 
 const MUTATIONS = count(40, 2000)
@@ -31,6 +31,16 @@ const TARGETS: Record<string, { prepare: (folder: string) => void; mutate: (fold
     'the header of model.safetensors': { prepare: writeVocabulary, mutate: mutateHeader },
     'vocab.txt': { prepare: writeVocabulary, mutate: mutateFile('vocab.txt') },
     'tokenizer.json': { prepare: writeTokenizer, mutate: mutateJson('tokenizer.json') },
+    'pytorch_model.bin': { prepare: otherFormat('pytorch-zip'), mutate: mutateBinary('pytorch_model.bin', 9000) },
+    'pytorch_model.bin of before 1.6': {
+      prepare: otherFormat('pytorch-legacy'),
+      mutate: mutateBinary('pytorch_model.bin', 7000),
+    },
+    'flax_model.msgpack': { prepare: otherFormat('flax'), mutate: mutateBinary('flax_model.msgpack') },
+    'bert_model.ckpt.data': {
+      prepare: otherFormat('tensorflow'),
+      mutate: mutateBinary('bert_model.ckpt.data-00000-of-00001'),
+    },
   }
 
 describe.each(Object.entries(TARGETS))('random mutations of %s', (_, { prepare, mutate }) => {
@@ -92,6 +102,30 @@ function mutateFile(name: string): (folder: string, random: Random) => void {
   return (folder, random) => {
     const path = join(folder, name)
     writeFileSync(path, mutateBytes(readFileSync(path), random))
+  }
+}
+
+/** Mostly within the first bytes, where these say what follows; half of the time so that nothing moves. */
+function mutateBinary(name: string, head = Number.POSITIVE_INFINITY): (folder: string, random: Random) => void {
+  return (folder, random) => {
+    const path = join(folder, name)
+    const bytes = readFileSync(path)
+    const [changed, rest] = [bytes.subarray(0, head), bytes.subarray(head)]
+    if (random() < 0.5) writeFileSync(path, Buffer.concat([mutateBytes(changed, random), rest]))
+    else {
+      changed.writeUInt8(randomInteger(random, 256), randomInteger(random, changed.length))
+      writeFileSync(path, bytes)
+    }
+  }
+}
+
+/** A folder with its weights in another format instead. */
+function otherFormat(name: string): (folder: string) => void {
+  return folder => {
+    rmSync(join(folder, 'model.safetensors'))
+    rmSync(join(folder, 'config.json'))
+    cpSync(join(ROOT, 'test/fixtures/formats', name), folder, { recursive: true })
+    writeVocabulary(folder, TINY_VOCABULARY.slice(0, 60)) // the model has 64 rows
   }
 }
 

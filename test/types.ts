@@ -35,6 +35,8 @@ export type Pins = All<
     Equal<Public<Source.BertLayersError>, Public<Contract.BertLayersError>>,
     Equal<keyof typeof Contract.BertLayersError, keyof typeof Source.BertLayersError>,
     Equal<ConstructorParameters<typeof Contract.BertLayersError>, ConstructorParameters<typeof Source.BertLayersError>>,
+    Equal<typeof Contract.inspect, typeof Source.inspect>,
+    Equal<typeof Contract.convert, typeof Source.convert>,
     Equal<Public<Source.VectorIndex>, Public<Contract.VectorIndex>>,
     Equal<keyof typeof Contract.VectorIndex, keyof typeof Source.VectorIndex>,
     Equal<Parameters<typeof Source.VectorIndex.from>, Parameters<typeof Contract.VectorIndex.from>>,

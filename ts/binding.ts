@@ -191,6 +191,40 @@ export interface NativeEncoder {
   dispose(): Promise<void>
 }
 
+/** Which model's files. */
+export type FilesRequest = Pick<LoadRequest, 'model' | 'packageFolders' | 'revision' | 'cacheDir'>
+
+export interface NativeInspection {
+  folder: string
+  modelType?: string
+  config?: NativeConfig
+  weights: {
+    format: string
+    file: string
+    bytes: number
+    tensors?: number
+    dtypes: { dtype: string; values: number }[]
+  }[]
+  parameters: number
+  headParameters: number
+  heads: string[]
+  tokenizer?: { file: string; kind: string; tokens: number }
+  pooling?: string
+  poolingFiles: string[]
+  memory: { dtype: string; bytes: number }[]
+  instructionSet: string
+  notices: string[]
+}
+
+export interface NativeConversion {
+  source: string
+  format: string
+  folder: string
+  files: string[]
+  tensors: number
+  bytes: number
+}
+
 /** A lock between processes and threads, which the system takes from a process that ends, however it ends. */
 export interface FileLock {
   /** 'unsupported': the file system has no locks, or the file cannot be opened. */
@@ -232,6 +266,14 @@ export interface NativeIndex {
 
 export interface NativeBinding {
   CancelFlag: new () => CancelFlag
+  inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
+  convertModel(
+    request: FilesRequest,
+    target: string,
+    dtype: string | undefined,
+    force: boolean,
+    cancel: CancelFlag,
+  ): Promise<Outcome<NativeConversion>>
   FileLock: new (path: string) => FileLock
   loadEncoder(request: LoadRequest, cancel: CancelFlag): Promise<Outcome<NativeEncoder>>
   /** Copies the vectors [vector][dim] before it returns. */

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import { readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
+import { convertCommand } from './cli/convert.ts'
 import { embedCommand } from './cli/embed.ts'
 import { encodeCommand } from './cli/encode.ts'
 import { HELP } from './cli/help.ts'
+import { inspectCommand } from './cli/inspect.ts'
 import { writeAll } from './cli/output.ts'
 import { tokenizeCommand } from './cli/tokenize.ts'
 import { version } from './cli/version.ts'
@@ -13,6 +15,8 @@ async function main(): Promise<number> {
   try {
     const command = readCommand(process.argv.slice(2))
     if (command.name === 'encode') await encodeCommand(command)
+    else if (command.name === 'inspect') await inspectCommand(command)
+    else if (command.name === 'convert') await convertCommand(command)
     else if (command.name === 'embed') await embedCommand(command)
     else if (command.name === 'tokenize') await tokenizeCommand(command)
     else await writeAll([command.name === 'help' ? HELP : `${version()}\n`], undefined)

@@ -1,4 +1,5 @@
 export { Encoder } from './encoder.ts'
 export { BertLayersError } from './errors.ts'
+export { convert, inspect } from './files.ts'
 export { cosineSimilarity, dot, euclideanDistance } from './similarity.ts'
 export { VectorIndex } from './vector-index.ts'

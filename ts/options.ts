@@ -161,12 +161,12 @@ export function checkBoolean(value: unknown, name: string, byDefault: boolean): 
   throw invalidInput(`option ${name} must be true or false, not ${describe(value)}`)
 }
 
-function checkCallback(value: unknown, name: string): ProgressCallback | undefined {
+export function checkCallback(value: unknown, name: string): ProgressCallback | undefined {
   if (value === undefined || typeof value === 'function') return value as ProgressCallback | undefined
   throw invalidInput(`option ${name} must be a function, not ${describe(value)}`)
 }
 
-function optionalText(value: unknown, name: string): string | undefined {
+export function optionalText(value: unknown, name: string): string | undefined {
   if (value === undefined) return undefined
   const text = checkText(value, `option ${name}`)
   if (text !== '') return text

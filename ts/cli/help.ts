@@ -5,6 +5,12 @@ Usage:
   bert-layers embed [TEXT...] [options]     one vector a text
   bert-layers tokenize [TEXT...] [--model M] [--format text|json] [--out FILE]
                                             tokens with ids, offsets (UTF-16) and words; unknown ones are marked
+  bert-layers inspect [MODEL] [--format text|json]
+                                            what a name, a folder or a file of weights is, without loading it: family, sizes,
+                                            parameters, formats of the weights, tokenizer, memory
+  bert-layers convert MODEL FOLDER [--dtype float32|float16|bfloat16] [--force]
+                                            the model in Hugging Face layout with safetensors, from any format;
+                                            --force replaces files
   bert-layers help
 
 Texts are the arguments or, without any, the lines of standard input.
@@ -42,6 +48,7 @@ Examples:
   bert-layers encode --model bert-base-uncased --format npy --out states.npy < texts.txt
   bert-layers embed --layers 1,12 --model bert-base-uncased < texts.txt > vectors.jsonl
   bert-layers tokenize 'Which of these words are known?'
+  bert-layers convert ./uncased_L-12_H-768_A-12 ./bert-base-uncased
   bert-layers encode -- '- a text that begins with a dash'
 
 Environment, as huggingface_hub has it: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,

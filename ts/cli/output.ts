@@ -11,7 +11,7 @@ export type Chunk = string | Uint8Array
 const PIECE = 1 << 20
 
 /** What ends this process from outside. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Fails at once where nothing could be written, before anything is computed. */
 export async function checkOut(file: string): Promise<void> {

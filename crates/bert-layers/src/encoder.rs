@@ -19,7 +19,7 @@ use crate::output::{Layout, Wanted, Written};
 use crate::overflow::Overflow;
 use crate::reduce::{Reduction, Rest};
 use crate::sequences::{Limit, Sequences};
-use crate::tokenize::{Input, OffsetUnit, Tokenizer, Tokens, tokenize};
+use crate::tokenize::{self, Input, OffsetUnit, Tokenizer, Tokens, tokenize};
 use crate::words::{WordPool, Words};
 use crate::{Cancel, Dtype, Error, Result, attentions, threads};
 
@@ -211,6 +211,9 @@ impl Encoder {
             return Err(Error::InvalidInput("there is nothing to encode: give at least one text".into()));
         }
         let tokenizer = self.model.tokenizer.as_deref();
+        if tokenizer.is_none() && inputs.iter().any(|input| !matches!(input, Input::Ids { .. })) {
+            return Err(Error::InvalidInput(tokenize::missing(self.folder())));
+        }
         let tokens = tokenize(&self.crew, tokenizer, inputs, add_special_tokens, offsets, cancel)?;
         self.check_ids(&tokens)?;
         Ok(tokens)

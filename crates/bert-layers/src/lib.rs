@@ -15,7 +15,8 @@
 //! | the operations it is written against | `ops`: with our own kernels (`ops/cpu`), with candle (`ops/candle`) |
 //! | one buffer `[layer][token][hidden]`, written by the last step of each layer | [`HiddenStates`] |
 //!
-//! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states.
+//! [`Encoder`] puts them together. [`VectorIndex`] searches vectors made of such states. [`inspect`](fn@inspect) looks at a model
+//! without loading it, [`convert`](fn@convert) writes one in Hugging Face layout.
 
 mod attentions;
 mod backend;
@@ -24,6 +25,7 @@ mod call;
 mod cancel;
 mod combine;
 pub mod config;
+mod convert;
 mod device;
 mod embed;
 mod embeddings;
@@ -32,6 +34,7 @@ mod error;
 mod fold;
 mod groups;
 mod hidden_states;
+mod inspect;
 mod layers;
 mod loaded;
 mod locate;
@@ -60,12 +63,14 @@ pub use call::Call;
 pub use cancel::Cancel;
 pub use combine::Combine;
 pub use config::ModelConfig;
+pub use convert::{Conversion, ConvertOptions, convert};
 pub use device::{DeviceChoice, Dtype};
 pub use embed::{EmbedInput, EmbedOptions, Prompt};
 pub use embeddings::{Embeddings, PoolingSource, Used};
 pub use encoder::{EncodeOptions, Encoder, LoadOptions};
 pub use error::{Error, Result, catch};
 pub use hidden_states::{HiddenStates, Parts};
+pub use inspect::{Inspection, TokenizerFound, WeightsFound, inspect};
 pub use layers::Layers;
 pub use locate::{Search, locate};
 pub use overflow::{Merge, Overflow, Truncate, Window};
@@ -77,4 +82,5 @@ pub use search::{IndexOptions, IndexPrecision, Metric, Neighbors, SearchOptions,
 pub use sequences::Cuts;
 pub use threads::default_threads;
 pub use tokenize::{Input, OffsetUnit, Tokenizer, Tokens};
+pub use weights::WeightFormat;
 pub use words::{WordPool, Words};

@@ -9,7 +9,7 @@ use crate::backend::{self, Backend};
 use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
 use crate::device::{Device, DeviceChoice};
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result, result_buffer, samples};
+use crate::{Cancel, Dtype, Result, result_buffer, samples, weights};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 2;
@@ -114,25 +114,24 @@ struct Key {
 impl Key {
     fn of(folder: &Path, device: String, dtype: Dtype) -> Self {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        let mut files: Vec<_> = std::fs::read_dir(&folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                // What a model is made of: a result that somebody saves beside it makes no new model.
-                name.ends_with(".json") || name.ends_with("vocab.txt") || name.starts_with("model")
-            })
-            .map(|entry| entry.path())
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        // What a model is made of: a result that somebody saves beside it makes no new model.
+        let small = entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            [".json", "vocab.txt", "merges.txt"].iter().any(|end| name.ends_with(end))
+        });
+        let weights = weights::find(&folder).map_or(Vec::new(), |found| found.files());
+        let mut files: Vec<_> = small
             .chain(SENTENCE_FILES.iter().filter(|file| file.contains('/')).map(|file| folder.join(file)))
+            .chain(weights)
             .filter_map(|path| {
-                // Not the entry's own: in the cache the files are links.
+                // Not the link's own: in the cache the files are links.
                 let metadata = std::fs::metadata(&path).ok()?;
                 metadata.is_file().then(|| (path, metadata.len(), metadata.modified().ok()))
             })
             .collect();
         files.sort();
+        files.dedup();
         Self { folder, files, device, dtype }
     }
 }

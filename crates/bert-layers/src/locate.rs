@@ -6,6 +6,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::config::config_file;
 use crate::{Error, Result};
 
 /// Where to look for a model.
@@ -65,8 +66,31 @@ pub fn locate(name: &str, search: &Search) -> Result<PathBuf> {
     )))
 }
 
+/// Finds a folder, with a config.json or without, or a file of weights, or what [`locate`] finds.
+pub(crate) fn locate_weights(name: &str, search: &Search) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.is_file() || path.is_dir() { Ok(path.to_owned()) } else { locate(name, search) }
+}
+
+/// The folder with the config.json of a folder or a file of weights: a SavedModel's variables are in a folder of their own.
+pub(crate) fn folder_of(model: &Path) -> PathBuf {
+    if model.is_dir() {
+        return model.to_owned();
+    }
+    let parent = match model.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match parent.parent() {
+        Some(above) if parent.file_name().is_some_and(|name| name == "variables") && config_file(parent).is_none() => {
+            above.to_owned()
+        }
+        _ => parent.to_owned(),
+    }
+}
+
 fn with_config(folder: &Path) -> Result<PathBuf> {
-    if folder.join("config.json").is_file() {
+    if config_file(folder).is_some() {
         Ok(folder.to_owned())
     } else {
         Err(Error::ModelNotFound(format!("the folder {} has no config.json: it holds no model", folder.display())))

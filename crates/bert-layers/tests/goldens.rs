@@ -67,6 +67,8 @@ fn texts() {
         "text-vocab-added-tokens",
         "text-tokenizer-json",
         "text-tokenizer-json-overruled",
+        "text-byte-level",
+        "text-byte-level-prefix",
     ] {
         let name = format!("goldens-extra/{name}");
         let goldens = Goldens::read(&name);

@@ -70,6 +70,20 @@ pub struct NativeConfig {
     pub has_pooler: bool,
 }
 
+impl NativeConfig {
+    pub fn new(config: &bert_layers::ModelConfig, has_pooler: bool) -> Self {
+        Self {
+            model_type: config.model_type().into(),
+            num_layers: config.num_layers() as u32,
+            hidden_size: config.hidden_size() as u32,
+            num_heads: config.num_heads() as u32,
+            vocab_size: config.vocab_size() as u32,
+            max_tokens: config.max_tokens() as u32,
+            has_pooler,
+        }
+    }
+}
+
 /// The result; its buffers are the engine's own.
 #[napi(object, object_from_js = false)]
 pub struct NativeHiddenStates {
@@ -261,9 +275,10 @@ impl NativeEncoder {
     /// Ids back to text.
     #[napi]
     pub fn decode(&self, ids: Uint32Array, skip_special_tokens: bool) -> DecodeOutcome {
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::InvalidInput("this model's folder has no tokenizer: add its tokenizer.json, or its vocab.txt with tokenizer_config.json".into())
-        });
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::InvalidInput(bert_layers::tokenize::missing(self.about.folder.as_ref())));
         tokenizer.and_then(|tokenizer| tokenizer.decode(&ids, skip_special_tokens)).into()
     }
 
@@ -279,16 +294,7 @@ impl NativeEncoder {
 
     #[napi(getter)]
     pub fn config(&self) -> NativeConfig {
-        let config = &self.about.config;
-        NativeConfig {
-            model_type: config.model_type().into(),
-            num_layers: config.num_layers() as u32,
-            hidden_size: config.hidden_size() as u32,
-            num_heads: config.num_heads() as u32,
-            vocab_size: config.vocab_size() as u32,
-            max_tokens: config.max_tokens() as u32,
-            has_pooler: self.about.has_pooler,
-        }
+        NativeConfig::new(&self.about.config, self.about.has_pooler)
     }
 
     #[napi(getter)]

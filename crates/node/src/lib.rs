@@ -10,6 +10,7 @@ mod embed;
 mod encoder;
 mod error;
 mod file_lock;
+mod files;
 mod input;
 mod overflow;
 mod queue;

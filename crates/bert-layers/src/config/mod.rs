@@ -5,7 +5,7 @@ mod bert;
 mod json;
 mod sentence;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
@@ -26,21 +26,34 @@ pub enum ModelConfig {
 /// The `model_type`s that can be loaded.
 pub const MODEL_TYPES: &[&str] = &["bert"];
 
+/// The name of the file in BERT's first releases.
+const GOOGLE_CONFIG: &str = "bert_config.json";
+
+/// The file of a folder that describes the architecture.
+pub(crate) fn config_file(folder: &Path) -> Option<PathBuf> {
+    ["config.json", GOOGLE_CONFIG].into_iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
 impl ModelConfig {
-    /// Reads `folder/config.json`.
+    /// Reads `folder/config.json`; without it `folder/bert_config.json`, as Google released BERT.
     ///
     /// # Errors
     /// [`Error::ModelInvalid`] for a file that is damaged, lacks a field or contradicts itself;
     /// [`Error::ModelUnsupported`] for another family, or a variant of one that is not run.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
+        let path = config_file(folder).unwrap_or_else(|| folder.join("config.json"));
         let text = std::fs::read(&path).map_err(|e| Error::invalid_file(&path, e))?;
         Self::parse(&text, &path)
     }
 
     fn parse(text: &[u8], path: &Path) -> Result<Self> {
         let fields = Fields::parse(text, path)?;
-        match fields.string("model_type")? {
+        // Google's file is of one family only and does not name it.
+        let family = match path.ends_with(GOOGLE_CONFIG) {
+            true => fields.string_or("model_type", "bert")?,
+            false => fields.string("model_type")?,
+        };
+        match family {
             "bert" => Ok(ModelConfig::Bert(BertConfig::from_fields(&fields)?)),
             other => Err(Error::ModelUnsupported(format!(
                 "{}: model_type '{other}' is not supported; supported: {}",

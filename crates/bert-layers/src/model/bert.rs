@@ -10,7 +10,16 @@ use crate::batch::Chunk;
 use crate::config::{BertConfig, HiddenAct, xielu};
 use crate::ops::{Attention, For, Ops};
 use crate::sink::Sink;
-use crate::weights::Weights;
+use crate::weights::{NameRules, Weights};
+
+/// What BERT's checkpoints call their tensors.
+pub(super) const NAMES: NameRules = NameRules {
+    base: "bert",
+    anchor: "embeddings.word_embeddings.weight",
+    rooms: &["embeddings.", "encoder.", "pooler."],
+    ignored: &["embeddings.position_ids"],
+    aliases: &[("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")], // before 2019
+};
 
 /// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
 pub(super) struct BertModel<O: Ops> {

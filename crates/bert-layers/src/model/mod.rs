@@ -7,7 +7,7 @@ use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
 use crate::ops::Ops;
 use crate::sink::Sink;
-use crate::weights::{Summary, Weights};
+use crate::weights::{NameRules, Summary, Weights};
 use crate::{Cancel, Result, Tokens};
 
 use std::path::Path;
@@ -33,12 +33,16 @@ pub fn load<O: Ops + 'static>(
     let all = 0..batch.texts();
     let ranges = batch.ranges(&all);
     let samples = batch.chunk(&all, &ranges);
+    let mut weights = Weights::open(folder, name_rules(config), cancel.clone())?;
+    let model = match config {
+        ModelConfig::Bert(config) => bert::BertModel::load(ops, config, &mut weights, &samples)?,
+    };
+    Ok((Box::new(model), weights.finish()?))
+}
+
+/// What a family's checkpoints call their tensors.
+pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
     match config {
-        ModelConfig::Bert(config) => {
-            let mut weights = Weights::open(folder, "bert", "embeddings.word_embeddings.weight", cancel.clone())?;
-            let model = bert::BertModel::load(ops, config, &mut weights, &samples)?;
-            let summary = weights.finish(&["embeddings.", "encoder.", "pooler."], &["embeddings.position_ids"])?;
-            Ok((Box::new(model), summary))
-        }
+        ModelConfig::Bert(_) => &bert::NAMES,
     }
 }

@@ -44,9 +44,14 @@ impl Config {
 
     /// A special token such as `cls_token`, `[CLS]` where the field is absent.
     pub fn special_token(&self, role: &str) -> Result<AddedToken> {
+        self.special_token_or(role, &format!("[{}]", role.to_uppercase()))
+    }
+
+    /// A special token such as `cls_token`, with what it is where the field is absent.
+    pub fn special_token_or(&self, role: &str, default: &str) -> Result<AddedToken> {
         let field = format!("{role}_token");
         match self.fields.get(&field) {
-            None | Some(Value::Null) => Ok(AddedToken::from(format!("[{}]", role.to_uppercase()), true)),
+            None | Some(Value::Null) => Ok(AddedToken::from(default, true)),
             Some(value) => {
                 special(value).ok_or_else(|| self.invalid(format!("field '{field}' must be a token, is {value}")))
             }

@@ -6,26 +6,53 @@ use std::path::Path;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 
 use super::config::Config;
-use super::{Tokenizer, vocab};
+use super::{Tokenizer, bpe, vocab};
 use crate::{Error, Result};
 
 /// The files that decide what a tokenizer does.
-const FILES: [&str; 4] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+const FILES: [&str; 6] =
+    ["tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
+
+/// Vocabularies of sentencepiece, under the names of the families that have them.
+const SENTENCEPIECE: [&str; 4] = ["sentencepiece.bpe.model", "spm.model", "spiece.model", "tokenizer.model"];
+
+/// Why a folder has no tokenizer, and what to do about it.
+pub fn missing(folder: &Path) -> String {
+    let has = |name: &&str| folder.join(name).is_file();
+    if let Some(name) = SENTENCEPIECE.iter().find(|name| has(name)) {
+        return format!(
+            "this model's folder has its vocabulary as {name} only, which is not read: with 'pip install transformers sentencepiece', \
+             AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in Python writes tokenizer.json. Until then it takes ids only"
+        );
+    }
+    let halves = ["vocab.json", "merges.txt"];
+    if let Some(lacking) = halves.iter().find(|name| !has(name)).filter(|_| halves.iter().any(has)) {
+        return format!(
+            "this model's folder lacks {lacking}, half of its tokenizer: add it, or tokenizer.json. It takes ids only"
+        );
+    }
+    "this model's folder has no tokenizer, so it takes ids only: add its tokenizer.json, or its vocab.txt with tokenizer_config.json, \
+     or its vocab.json with merges.txt"
+        .into()
+}
 
 impl Tokenizer {
-    /// Reads `folder/tokenizer.json`, or else `folder/vocab.txt` with `tokenizer_config.json`; none if the folder has neither.
+    /// Reads `folder/tokenizer.json`, or else `folder/vocab.txt`, or else `folder/vocab.json` and `merges.txt`, with
+    /// `tokenizer_config.json`; none if the folder has none of them.
     /// Its ids must be below `vocab_size`. The files go into `hasher`.
     ///
     /// # Errors
     /// [`Error::ModelInvalid`] for files that are malformed or contradict each other or the model.
     pub fn load(folder: &Path, vocab_size: usize, hasher: &mut blake3::Hasher) -> Result<Option<Self>> {
-        let (json, vocab_txt) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
+        let [json, vocab_txt, vocab_json] = ["tokenizer.json", "vocab.txt", "vocab.json"].map(|name| folder.join(name));
         let config = Config::read(folder)?;
         let (path, inner) = if json.is_file() {
             let inner = from_json(&json, &config)?;
             (json, inner)
         } else if vocab_txt.is_file() {
             (vocab_txt, vocab::load(folder, &config)?)
+        } else if vocab_json.is_file() && folder.join("merges.txt").is_file() {
+            (vocab_json, bpe::load(folder, &config)?)
         } else {
             return Ok(None);
         };

@@ -1,5 +1,6 @@
 //! Text → tokens with their ids, offsets and words.
 
+mod bpe;
 mod config;
 mod input;
 mod load;
@@ -8,8 +9,10 @@ mod tokens;
 mod vocab;
 
 pub use input::Input;
+pub use load::missing;
 pub use offsets::OffsetUnit;
 pub use tokens::Tokens;
+pub(crate) use vocab::lower_cases_by_default;
 
 use std::collections::HashSet;
 
@@ -56,6 +59,21 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder();
         let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id).collect();
         Ok(Self { inner, unknown: id, special })
+    }
+
+    /// How it splits words: "WordPiece", "BPE", "Unigram" or "WordLevel".
+    pub fn kind(&self) -> &'static str {
+        match self.inner.get_model() {
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+            ModelWrapper::BPE(_) => "BPE",
+            ModelWrapper::Unigram(_) => "Unigram",
+        }
+    }
+
+    /// The number of its tokens, added ones included.
+    pub fn tokens(&self) -> usize {
+        self.inner.get_vocab_size(true)
     }
 
     /// What the vocabulary calls an id.

@@ -21,32 +21,38 @@ impl OffsetUnit {
 }
 
 /// Translates byte offsets of one text.
+///
+/// The library's may lie within a character: where a byte-level tokenizer puts a space before the text, it takes that space's
+/// byte from the first character. They count as the start of that character.
 pub(super) enum OffsetMap {
-    /// Bytes were asked for, or the text is ASCII: nothing to do.
+    /// The text is ASCII: nothing to do.
     Same,
-    /// For each byte, and the end, the code units before the character that it belongs to.
-    Utf16(Vec<u32>),
+    /// For each byte, and the end, the units before the character that it belongs to.
+    Units(Vec<u32>),
 }
 
 impl OffsetMap {
     pub fn new(text: &str, unit: OffsetUnit) -> Self {
-        if unit == OffsetUnit::Byte || text.is_ascii() {
+        if text.is_ascii() {
             return OffsetMap::Same;
         }
         let mut map = Vec::with_capacity(text.len() + 1);
         let mut units = 0;
         for c in text.chars() {
             map.extend(std::iter::repeat_n(units, c.len_utf8()));
-            units += c.len_utf16() as u32;
+            units += match unit {
+                OffsetUnit::Byte => c.len_utf8(),
+                OffsetUnit::Utf16 => c.len_utf16(),
+            } as u32;
         }
         map.push(units);
-        OffsetMap::Utf16(map)
+        OffsetMap::Units(map)
     }
 
     pub fn translate(&self, (start, end): (usize, usize)) -> (u32, u32) {
         match self {
             OffsetMap::Same => (start as u32, end as u32),
-            OffsetMap::Utf16(map) => {
+            OffsetMap::Units(map) => {
                 let at = |byte: usize| map.get(byte).or(map.last()).copied().unwrap_or(0);
                 (at(start), at(end))
             }
@@ -68,6 +74,7 @@ mod tests {
             let (start, end) = OffsetMap::new(&text, OffsetUnit::Utf16).translate((a, b));
             let units: Vec<u16> = text.encode_utf16().collect();
             prop_assert_eq!(String::from_utf16(&units[start as usize..end as usize]).expect("whole characters"), &text[a..b]);
+            prop_assert_eq!(OffsetMap::new(&text, OffsetUnit::Byte).translate((a, b)), (a as u32, b as u32));
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
         true,
         config.flag("tokenize_chinese_chars")?.unwrap_or(true),
         config.flag("strip_accents")?, // left out: as do_lower_case says
-        config.flag("do_lower_case")?.unwrap_or(true),
+        config.flag("do_lower_case")?.unwrap_or_else(|| lower_cases_by_default(folder)),
     );
     let known: Vec<AddedToken> = special.into_iter().filter(|token| vocab.contains_key(&token.content)).collect();
     let model = WordPiece::builder()
@@ -54,17 +54,34 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
     tokenizer.with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()));
+    add_tokens(&mut tokenizer, config, known)?;
+    Ok(tokenizer)
+}
+
+/// Adds the tokens that stand beside a vocabulary, in the order in which Transformers numbers them.
+pub(super) fn add_tokens(tokenizer: &mut Tokenizer, config: &Config, special: Vec<AddedToken>) -> Result<()> {
+    let refused = |e: tokenizers::Error| config.invalid(e.to_string());
     for (id, token) in config.added_tokens()? {
         let content = token.content.clone();
         tokenizer.add_tokens([token]).map_err(refused)?;
         if tokenizer.token_to_id(&content) != Some(id) {
-            return Err(config
-                .invalid(format!("added_tokens_decoder gives '{content}' the id {id}, which vocab.txt contradicts")));
+            return Err(config.invalid(format!(
+                "added_tokens_decoder gives '{content}' the id {id}, which the vocabulary contradicts"
+            )));
         }
     }
-    tokenizer.add_special_tokens(known).map_err(refused)?;
+    tokenizer.add_special_tokens(special).map_err(refused)?;
     tokenizer.add_special_tokens(config.additional_special_tokens()?).map_err(refused)?;
-    Ok(tokenizer)
+    Ok(())
+}
+
+/// Whether texts are lower-cased where no file says so. Transformers does it; but Google's releases, which have no
+/// tokenizer_config.json, come in both kinds, and one whose pieces have capital letters is of the other.
+pub(crate) fn lower_cases_by_default(folder: &Path) -> bool {
+    let is_release = !folder.join("config.json").is_file() && !folder.join("tokenizer_config.json").is_file();
+    let has_capitals = |piece: &str| !piece.starts_with(['[', '<']) && piece.contains(|c: char| c.is_ascii_uppercase());
+    let read = || std::fs::read_to_string(folder.join("vocab.txt")).unwrap_or_default();
+    !(is_release && read().lines().any(has_capitals))
 }
 
 /// As Python reads the file: lines end at \n, \r\n or \r, nothing else is trimmed, and the last of two equal tokens counts.

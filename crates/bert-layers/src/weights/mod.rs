@@ -1,13 +1,27 @@
 //! Formats → named tensors, as f32.
+//!
+//! A format is a function that turns a file's headers into a [`TensorFile`](tensor_file::TensorFile): a table of where each
+//! tensor's values are, under the names of PyTorch's checkpoints. All that reads values is there, once for all formats.
 
+mod flax;
+mod formats;
+mod names;
+mod pytorch;
 mod safetensors;
 mod shards;
+mod strides;
+mod tensor_file;
+mod tensorflow;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+pub use formats::WeightFormat;
+pub(crate) use formats::{Found, find, find_all};
+pub(crate) use names::NameRules;
+pub(crate) use tensor_file::{Entry, TensorFile, item_size, try_bytes};
+
 use crate::{Cancel, Error, Result};
-use safetensors::SafetensorsFile;
 
 /// One tensor, row-major, as f32 whatever it was stored as.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,12 +32,10 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// The tensors of a folder's checkpoint by name. Nothing is read until it is asked for, and what was read is hashed.
+/// The tensors of a checkpoint by name. Nothing is read until it is asked for, and what was read is hashed.
 pub struct Weights {
-    folder: PathBuf,
-    files: Vec<SafetensorsFile>,
-    /// Name in the checkpoint → which of `files`.
-    names: HashMap<String, usize>,
+    checkpoint: Checkpoint,
+    rules: &'static NameRules,
     /// What stands before the encoder's names: "bert." in task checkpoints, "" in bare ones.
     prefix: String,
     read: HashSet<String>,
@@ -34,43 +46,90 @@ pub struct Weights {
 
 /// What was learnt about a checkpoint by reading it.
 pub struct Summary {
-    /// A hash of the names, shapes and stored bytes of what was read.
+    /// A hash of the names, shapes and values of what was read: the same for the same weights in any format.
     pub hash: blake3::Hash,
     /// The values that were read.
     pub values: u64,
 }
 
-impl Weights {
-    /// Opens `folder/model.safetensors`, or its shards. `base` is the name that task checkpoints put before the
-    /// encoder's tensors, such as "bert", and `anchor` a tensor that every encoder of the family has.
+/// The files of a checkpoint, opened.
+pub(crate) struct Checkpoint {
+    /// The folder or file, for messages.
+    path: PathBuf,
+    files: Vec<TensorFile>,
+    /// Name in the checkpoint → which of `files`.
+    names: HashMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Opens what was found, reading headers only.
     ///
     /// # Errors
-    /// [`Error::ModelNotFound`] without weights, [`Error::ModelInvalid`] for a damaged file.
-    pub fn open(folder: &Path, base: &str, anchor: &str, cancel: Cancel) -> Result<Self> {
-        let files = shards::files(folder)?.into_iter().map(SafetensorsFile::open).collect::<Result<Vec<_>>>()?;
-        let mut names = HashMap::new();
-        for (i, file) in files.iter().enumerate() {
-            for name in file.names() {
-                if names.insert(name.clone(), i).is_some() {
-                    return Err(Error::invalid_file(folder, format!("tensor '{name}' is in two of the weight files")));
+    /// [`Error::ModelInvalid`] for damaged files, [`Error::ModelUnsupported`] for sound ones that cannot be read.
+    pub fn open(found: &Found) -> Result<Self> {
+        let mut checkpoint = Self { path: found.path.clone(), files: found.open()?, names: HashMap::new() };
+        for (i, file) in checkpoint.files.iter().enumerate() {
+            for name in file.entries().keys() {
+                if checkpoint.names.insert(name.clone(), i).is_some() {
+                    let message = format!("tensor '{name}' is in two of the weight files");
+                    return Err(Error::invalid_file(&checkpoint.path, message));
                 }
             }
         }
-        let prefix = ["", &format!("{base}.")]
+        Ok(checkpoint)
+    }
+
+    /// What messages name: the file, or the index of several.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(TensorFile::size).sum()
+    }
+
+    /// All tensors, in the order of their names within each file.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.files.iter().flat_map(|file| file.entries().iter().map(|(name, entry)| (name.as_str(), entry)))
+    }
+
+    /// The file that a tensor is in.
+    pub fn file_of(&mut self, name: &str) -> Option<&mut TensorFile> {
+        self.names.get(name).and_then(|&file| self.files.get_mut(file))
+    }
+
+    /// What stands before the encoder's names.
+    ///
+    /// # Errors
+    /// [`Error::ModelInvalid`] where the tensor that every encoder of the family has is not there.
+    pub fn prefix(&self, rules: &NameRules) -> Result<String> {
+        let NameRules { base, anchor, .. } = rules;
+        ["", &format!("{base}.")]
             .into_iter()
-            .find(|prefix| names.contains_key(&format!("{prefix}{anchor}")))
+            .find(|prefix| rules.spellings(anchor).any(|name| self.names.contains_key(&format!("{prefix}{name}"))))
             .map(str::to_owned)
             .ok_or_else(|| {
                 Error::invalid_file(
-                    folder,
+                    &self.path,
                     format!("the weights have no tensor '{anchor}', with or without '{base}.' before it"),
                 )
-            })?;
+            })
+    }
+}
+
+impl Weights {
+    /// Opens the weights of a folder, in the format that is read first of those it has.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`] without weights, [`Error::ModelInvalid`] for a damaged file, [`Error::ModelUnsupported`] for
+    /// a sound one that cannot be read.
+    pub fn open(folder: &Path, rules: &'static NameRules, cancel: Cancel) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&find(folder)?)?;
         Ok(Self {
-            folder: folder.to_owned(),
-            files,
-            names,
-            prefix,
+            prefix: checkpoint.prefix(rules)?,
+            checkpoint,
+            rules,
             read: HashSet::new(),
             hasher: blake3::Hasher::new(),
             values: 0,
@@ -90,65 +149,57 @@ impl Weights {
     /// its end, or holds NaN or infinity. [`Error::Cancelled`].
     pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.cancel.check()?;
-        let Some((stored, file)) = self.find(name) else {
-            return Err(Error::invalid_file(
-                &self.folder,
-                format!("the weights lack the tensor '{}{name}'", self.prefix),
-            ));
+        let missing = |path: &Path, prefix: &str| {
+            Error::invalid_file(path, format!("the weights lack the tensor '{prefix}{name}'"))
         };
-        let file = &mut self.files[file];
-        let found = file.shape(&stored);
+        let stored = self.find(name).ok_or_else(|| missing(&self.checkpoint.path, &self.prefix))?;
+        let Some(file) = self.checkpoint.file_of(&stored) else {
+            return Err(missing(&self.checkpoint.path, &self.prefix));
+        };
+        let found = file.entries().get(&stored).map_or(&[][..], |entry| &entry.shape);
         if found != shape {
             return Err(Error::invalid_file(
                 file.path(),
                 format!("tensor '{stored}' has shape {found:?}, config.json says {shape:?}"),
             ));
         }
-        // The name as asked for, not as stored: a checkpoint with old names is the same model.
-        self.hasher.update(format!("{name} {shape:?}").as_bytes());
-        let data = file.read(&stored, &mut self.hasher)?;
+        let data = file.read(&stored)?;
         if !data.iter().all(|x| x.is_finite()) {
             return Err(Error::invalid_file(
                 file.path(),
                 format!("tensor '{stored}' holds NaN or infinity: the checkpoint is damaged"),
             ));
         }
+        // The name as asked for and the values as they are used: the same model has the same hash in every format.
+        self.hasher.update(format!("{name} {shape:?}").as_bytes()).update(bytemuck::cast_slice(&data));
         self.values += data.len() as u64;
         self.read.insert(stored);
         Ok(Tensor { shape: shape.to_vec(), data })
     }
 
-    /// Where `name` is: under its own name, or under the one that checkpoints before 2019 gave a layer norm.
-    fn find(&self, name: &str) -> Option<(String, usize)> {
-        let old = name
-            .strip_suffix("LayerNorm.weight")
-            .map(|start| format!("{start}LayerNorm.gamma"))
-            .or_else(|| name.strip_suffix("LayerNorm.bias").map(|start| format!("{start}LayerNorm.beta")));
-        [Some(name.to_owned()), old].into_iter().flatten().find_map(|name| {
-            let stored = format!("{}{name}", self.prefix);
-            self.names.get(&stored).map(|&file| (stored, file))
-        })
+    /// What `name` is stored as: itself, or the name that older checkpoints have.
+    fn find(&self, name: &str) -> Option<String> {
+        let stored = self.rules.spellings(name).map(|name| format!("{}{name}", self.prefix));
+        stored.into_iter().find(|stored| self.checkpoint.names.contains_key(stored))
     }
 
-    /// Ends the reading: a tensor in one of the encoder's `rooms` ("encoder.") that nobody read, and that is not among
-    /// `ignored`, may be one that a layer needs, and is refused. Tensors outside those rooms are heads, left aside.
+    /// Ends the reading: a tensor in one of the encoder's rooms that nobody read, and that is not ignored, may be one that a
+    /// layer needs, and is refused. Tensors outside those rooms are heads, left aside.
     ///
     /// # Errors
     /// [`Error::ModelUnsupported`] naming the tensor.
-    pub fn finish(self, rooms: &[&str], ignored: &[&str]) -> Result<Summary> {
-        let mut unread: Vec<&str> = self
-            .names
-            .keys()
-            .filter(|stored| !self.read.contains(*stored))
+    pub fn finish(self) -> Result<Summary> {
+        let names = self.checkpoint.names.keys().filter(|stored| !self.read.contains(*stored));
+        let mut unread: Vec<&str> = names
             .filter_map(|stored| stored.strip_prefix(&self.prefix))
-            .filter(|name| rooms.iter().any(|room| name.starts_with(room)) && !ignored.contains(name))
+            .filter(|name| self.rules.is_encoder(name) && !self.rules.ignored.contains(name))
             .collect();
         unread.sort_unstable();
         match unread.first() {
             None => Ok(Summary { hash: self.hasher.finalize(), values: self.values }),
             Some(name) => Err(Error::ModelUnsupported(format!(
                 "{}: the weights hold '{}{name}', which this architecture does not have ({} such tensors): its layers would be computed without it",
-                self.folder.display(),
+                self.checkpoint.path.display(),
                 self.prefix,
                 unread.len()
             ))),

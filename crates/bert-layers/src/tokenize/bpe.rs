@@ -1,0 +1,70 @@
+//! `vocab.json` + `merges.txt` → the tokenizer that `RobertaTokenizer` of Transformers makes of them: byte-level BPE.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use ahash::AHashMap;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::{AddedToken, Tokenizer};
+
+use super::config::Config;
+use super::vocab::add_tokens;
+use crate::{Error, Result};
+
+/// Reads `folder/vocab.json`, ids by token, and `folder/merges.txt`, a pair a line.
+pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
+    let (vocab_json, merges_txt) = (folder.join("vocab.json"), folder.join("merges.txt"));
+    let bytes = std::fs::read(&vocab_json).map_err(|e| Error::invalid_file(&vocab_json, e))?;
+    let vocab: AHashMap<String, u32> = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid_file(&vocab_json, format!("must give each token its id: {e}")))?;
+    let merges = std::fs::read_to_string(&merges_txt).map_err(|e| Error::invalid_file(&merges_txt, e))?;
+    let merges = merges
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("#version"))
+        .map(|line| match line.split_once(' ') {
+            Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+            _ => Err(Error::invalid_file(&merges_txt, format!("the line '{line}' must be two pieces"))),
+        })
+        .collect::<Result<Vec<_>>>()?;
+
+    let special = [
+        ("bos", "<s>"),
+        ("eos", "</s>"),
+        ("unk", "<unk>"),
+        ("sep", "</s>"),
+        ("pad", "<pad>"),
+        ("cls", "<s>"),
+        ("mask", "<mask>"),
+    ]
+    .into_iter()
+    .map(|(role, default)| config.special_token_or(role, default))
+    .collect::<Result<Vec<AddedToken>>>()?;
+    let with_id = |token: &AddedToken| match vocab.get(&token.content) {
+        Some(&id) => Ok((token.content.clone(), id)),
+        None => Err(Error::invalid_file(
+            &vocab_json,
+            format!(
+                "lacks the token '{}'; if this model calls it otherwise, tokenizer_config.json must say so",
+                token.content
+            ),
+        )),
+    };
+    let (sep, cls) = (with_id(&special[3])?, with_id(&special[5])?);
+    let add_prefix_space = config.flag("add_prefix_space")?.unwrap_or(false);
+    let trim_offsets = config.flag("trim_offsets")?.unwrap_or(true);
+
+    let builder = BPE::builder().vocab_and_merges(vocab, merges);
+    // The library answers some contradictions of the two files with a panic.
+    let model = catch_unwind(AssertUnwindSafe(|| builder.build()))
+        .map_err(|_| Error::invalid_file(&merges_txt, "contradicts vocab.json"))?
+        .map_err(|e| Error::invalid_file(&merges_txt, e))?;
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(add_prefix_space)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    let processor = RobertaProcessing::new(sep, cls).trim_offsets(trim_offsets).add_prefix_space(add_prefix_space);
+    tokenizer.with_post_processor(Some(processor));
+    add_tokens(&mut tokenizer, config, special)?;
+    Ok(tokenizer)
+}

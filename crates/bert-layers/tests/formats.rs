@@ -1,0 +1,54 @@
+//! The same weights in every format (scripts/make_format_fixtures.py, by the library whose format it is) are the same model.
+
+mod support;
+
+use bert_layers::{DeviceChoice, EncodeOptions};
+use support::{Case, DEVICES, Goldens, load};
+
+/// The safetensors that all others were made of.
+const ORIGINAL: &str = "goldens-extra/weights-masked-lm";
+const FORMATS: [&str; 8] = [
+    "pytorch-zip",
+    "pytorch-legacy",
+    "pytorch-views",
+    "pytorch-sharded",
+    "flax",
+    "flax-chunked",
+    "tensorflow",
+    "tensorflow-keras",
+];
+
+#[test]
+fn every_format_gives_bit_equal_states() {
+    let case = Case::read(&Goldens::read(ORIGINAL), "short");
+    for device in DEVICES {
+        let original = load(ORIGINAL, device).encode(&case.packed(), &EncodeOptions::default()).expect("states");
+        case.check(&original, ORIGINAL);
+        for format in FORMATS {
+            let encoder = load(&format!("formats/{format}"), device);
+            let states = encoder.encode(&case.packed(), &EncodeOptions::default()).expect("states");
+            assert_eq!(states.layers(), original.layers(), "{format}");
+            for &layer in original.layers() {
+                for text in 0..case.shape[1] {
+                    assert_eq!(
+                        states.get(layer, text),
+                        original.get(layer, text),
+                        "{format}: layer {layer}, text {text}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a cache keys on is the model, not the file it came in.
+#[test]
+fn every_format_has_the_same_fingerprint() {
+    let original = load(ORIGINAL, DeviceChoice::Cpu);
+    for format in FORMATS.into_iter().filter(|&format| format != "tensorflow") {
+        let encoder = load(&format!("formats/{format}"), DeviceChoice::Cpu);
+        assert_eq!(encoder.fingerprint(), original.fingerprint(), "{format}");
+    }
+    // Google's folder has a vocabulary, which the original lacks.
+    assert_ne!(load("formats/tensorflow", DeviceChoice::Cpu).fingerprint(), original.fingerprint());
+}

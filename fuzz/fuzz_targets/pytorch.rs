@@ -1,0 +1,10 @@
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bert_layers_fuzz::Model;
+use libfuzzer_sys::fuzz_target;
+
+static MODEL: LazyLock<Model> = LazyLock::new(|| Model::of("formats/pytorch-zip", &["pytorch_model.bin"]));
+
+fuzz_target!(|bytes: &[u8]| MODEL.try_with("pytorch_model.bin", bytes));
