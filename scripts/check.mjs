@@ -14,7 +14,16 @@ import { fileURLToPath } from 'node:url'
 const LISTS = {
   ready: { steps: ['build', 'lint', 'test', 'test:package', 'check:package'], env: {} },
   verify: {
-    steps: ['build', 'test', 'test:models', 'test:package', 'check:package', 'bench:memory', 'bench:event-loop'],
+    steps: [
+      'build',
+      'test',
+      'test:models',
+      'test:package',
+      'check:package',
+      'bench:memory',
+      'bench:event-loop',
+      'bench:stream',
+    ],
     env: { BERT_LAYERS_VERIFY: '1' },
   },
 }

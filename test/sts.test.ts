@@ -14,7 +14,7 @@ const MINILM = join(MODELS, 'all-minilm-l6-v2')
 /** Runs the tests where the files are; says so where they are not. */
 function describeWith(files: string[], name: string, tests: () => void): void {
   const missing = files.filter(file => !existsSync(file))
-  if (missing.length === 0) describe(name, tests)
+  if (missing.length === 0) describe(name, { timeout: 1_800_000 }, tests)
   else console.log(`not run: ${name} (no ${missing.join(', ')})`)
 }
 

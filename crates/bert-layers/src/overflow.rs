@@ -65,8 +65,8 @@ pub enum Merge {
 /// What becomes of the content of one text: ranges of its content tokens, counted from the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Only these are kept, together in one sequence.
-    Kept(Vec<Range<usize>>),
+    /// Only these, the first and the last ones, are kept, together in one sequence.
+    Kept([Range<usize>; 2]),
     /// All is kept, in these windows.
     Windows(Vec<Range<usize>>),
     /// Only these are kept, each in a sequence of its own.
@@ -108,16 +108,18 @@ impl Overflow {
     pub(crate) fn cut(&self, content: usize, room: usize) -> Result<Option<Cut>> {
         Ok(Some(match self {
             Overflow::Error => return Ok(None),
-            Overflow::Truncate(Truncate::Head) => Cut::Kept(vec![0..room]),
-            Overflow::Truncate(Truncate::Tail) => Cut::Kept(vec![content - room..content]),
-            Overflow::Truncate(Truncate::HeadTail { head }) => {
-                let head = head.unwrap_or((room + 2) / 4);
+            Overflow::Truncate(truncate) => {
+                let head = match truncate {
+                    Truncate::Head => room,
+                    Truncate::Tail => 0,
+                    Truncate::HeadTail { head } => head.unwrap_or((room + 2) / 4),
+                };
                 if head > room {
                     return Err(Error::InvalidInput(format!(
                         "overflow: a head of {head} tokens is more than there is room for beside the special tokens, {room}"
                     )));
                 }
-                Cut::Kept(vec![0..head, content - (room - head)..content])
+                Cut::Kept([0..head, content - (room - head)..content])
             }
             Overflow::Window(Window { stride, .. }) => {
                 let stride = stride.unwrap_or(room.div_ceil(2));

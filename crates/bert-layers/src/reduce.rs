@@ -56,7 +56,8 @@ impl Rest {
         let batch = PackedBatch::new(tokens);
         let wanted = Wanted { mix: Some(mix), plan: Some(plan), layout, pooler: None };
         let mut out = Output::allocate(&batch, wanted, num_layers, hidden_size)?;
-        let mut sink = Sink::new(out.parts(&batch, &[0..batch.texts()]));
+        let all = 0..batch.texts();
+        let mut sink = Sink::new(out.parts(&batch, std::slice::from_ref(&all)));
         for (layer, rows) in layers.into_iter().zip(written.states.chunks(tokens.len() * hidden_size)) {
             sink.put(layer, rows)?;
         }

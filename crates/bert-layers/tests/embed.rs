@@ -201,6 +201,23 @@ proptest! {
 }
 
 #[test]
+fn the_reference_gives_the_same() {
+    let inputs: Vec<EmbedInput> =
+        [1, 7, 80, 150].map(|n| input(&((0..n).collect(), vec![true; n as usize])).into()).to_vec();
+    let options = EmbedOptions {
+        layers: Some(Layers::All),
+        combine: Combine::Max,
+        overflow: Overflow::Window(Window { merge: Merge::Mean, ..Window::default() }),
+        ..EmbedOptions::default()
+    };
+    let [ours, theirs] = support::DEVICES
+        .map(|device| support::load("goldens/bert", device).embed(&inputs, &options).expect("sound inputs").vectors);
+    for (ours, theirs) in floats(&ours).iter().zip(floats(&theirs)) {
+        assert!((ours - theirs).abs() <= 1e-4, "{ours} {theirs}");
+    }
+}
+
+#[test]
 fn the_pooler_is_that_of_encode() {
     let bert = encoder(2);
     let inputs: Vec<Input> = (1..6).map(|n| input(&((0..n * 31).collect(), vec![true; n as usize * 31]))).collect();

@@ -26,8 +26,11 @@ struct Call {
 struct Planned {
     reduce: Reduce,
     rows: usize,
-    gathers: Vec<Vec<(usize, Vec<(usize, f32)>)>>,
+    gathers: Vec<Vec<Target>>,
 }
+
+/// A row of the result, and what a sequence gives to it.
+type Target = (usize, Vec<(usize, f32)>);
 
 fn tokens(lengths: &[usize]) -> Tokens {
     let inputs: Vec<Input> =
@@ -182,7 +185,8 @@ fn call() -> impl Strategy<Value = Call> {
 fn chunks(calls: &[Call], cut: &[bool], together: bool) -> Vec<Vec<(usize, Range<usize>)>> {
     let mut runs: Vec<Vec<Range<usize>>> = Vec::new();
     for call in calls {
-        let mut of_call = vec![0..0];
+        let mut of_call: Vec<Range<usize>> = Vec::new();
+        of_call.push(0..0);
         for sequence in 0..call.lengths.len() {
             let last = of_call.last_mut().expect("never empty");
             last.end = sequence + 1;
