@@ -817,7 +817,8 @@ export declare class VectorIndex implements AsyncDisposable {
   private constructor()
 
   /**
-   * Copies vectors into an index, before it returns: they may be written to afterwards.
+   * Copies vectors into an index, before it returns: they may be written to afterwards. The event loop waits meanwhile: some
+   * tenths of a second for a gigabyte, and longer where the system has to find the memory first.
    *
    * @throws {@link BertLayersError} ERR_INVALID_INPUT (no vectors, of different lengths, numbers that are not finite or too large
    *   to be squared in float32, an option), ERR_OUT_OF_MEMORY.
