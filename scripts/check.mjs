@@ -22,11 +22,8 @@ const LISTS = {
       'check:package',
       'bench:memory',
       'bench:event-loop',
-<<<<<<< HEAD
       'bench:search',
-=======
       'bench:stream',
->>>>>>> stream
     ],
     env: { BERT_LAYERS_VERIFY: '1' },
   },

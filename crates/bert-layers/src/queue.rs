@@ -7,7 +7,7 @@ use crate::call::{Call, Work, compute};
 use crate::encoder::Encoder;
 use crate::error::catch;
 use crate::schedule::{Batch, Schedule, Waiting};
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Result};
 
 /// A call before anything was done for it, whatever its result is.
 pub struct Task {
