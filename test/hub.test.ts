@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { Encoder } from 'bert-layers'
+import { convert, Encoder, inspect } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
 import { hubPlan } from '../ts/hub/snapshot.ts'
@@ -158,6 +158,25 @@ test('what would be downloaded can be asked before', async () => {
   expect(hub.bytes).toBe(sizes['model.safetensors.index.json']! + sizes['modules.json']!)
   await load(NAME, { cacheDir: request.cacheDir })
   expect((await hubPlan(request)).files.every(({ isCached }) => isCached)).toBe(true)
+})
+
+test('inspect and convert find by name what a load finds', async () => {
+  const hub = await LoopbackHub.use()
+  const commit = hub.commit(NAME, tinyRepository())
+  const cacheDir = temporaryFolder()
+  const { folder, weights } = await inspect(NAME, { cacheDir })
+  expect(folder).toBe(join(cacheDir, 'models--some-org--tiny/snapshots', commit))
+  expect(weights.map(({ format }) => format)).toEqual(['safetensors'])
+  expect(snapshotFiles(cacheDir, NAME, commit)).toEqual(NEEDED)
+  hub.requests.length = 0
+  const target = join(temporaryFolder(), 'model')
+  await convert(NAME, target, { cacheDir, localFilesOnly: true })
+  expect(await load(target, {})).toBe(await load(NAME, { cacheDir, localFilesOnly: true }))
+  for (const call of [inspect, (name: string, where: object) => convert(name, `${target}-2`, where)]) {
+    const where = { cacheDir, localFilesOnly: true }
+    await expectFailure(() => call('some-org/other', where), 'ERR_MODEL_NOT_FOUND', /localFilesOnly is true/)
+  }
+  expect(hub.requests).toEqual([])
 })
 
 describe('a model that is in the cache', () => {
