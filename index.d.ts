@@ -633,8 +633,10 @@ export interface TokenizedText {
  *
  * What is wrong with one of its files is among the `notices`, so that the others are shown.
  *
- * @param model A name, a folder or a file of weights; without it the model that comes with this package.
- * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_INVALID_INPUT.
+ * @param model A folder, a file of weights or a name; without it the model that comes with this package. A name on the hub is
+ *   downloaded as {@link Encoder.fromPretrained} does, weights in the best single format included, unless `localFilesOnly` is true.
+ * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_INVALID_INPUT (an option), ERR_DEVICE_UNAVAILABLE (an
+ *   instruction set was chosen that this machine lacks).
  * @example
  * const { config, parameters, memory, notices } = await inspect('bert-base-uncased')
  */
@@ -697,10 +699,11 @@ export interface Inspection {
  *
  * One tensor is in memory at a time. The folder has its name once it is complete.
  *
- * @param source A name, a folder, or a file of weights beside its config.json or bert_config.json.
+ * @param source A folder, a file of weights beside its config.json or bert_config.json, or a name; a name on the hub is
+ *   downloaded as {@link Encoder.fromPretrained} does, unless `localFilesOnly` is true.
  * @param target The folder to write.
  * @throws {@link BertLayersError} ERR_INVALID_INPUT where `target` has files already and `force` is not true, where it cannot be
- *   written, or where a value does not fit into `dtype`; ERR_MODEL_NOT_FOUND, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED.
+ *   written, or where a value does not fit into `dtype`; ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_MODEL_INVALID, ERR_MODEL_UNSUPPORTED.
  * @example
  * await convert('./uncased_L-12_H-768_A-12', './bert-base-uncased', { dtype: 'bfloat16' })
  */
@@ -814,7 +817,8 @@ export declare class VectorIndex implements AsyncDisposable {
   private constructor()
 
   /**
-   * Copies vectors into an index, before it returns: they may be written to afterwards.
+   * Copies vectors into an index, before it returns: they may be written to afterwards. The event loop waits meanwhile: some
+   * tenths of a second for a gigabyte, and longer where the system has to find the memory first.
    *
    * @throws {@link BertLayersError} ERR_INVALID_INPUT (no vectors, of different lengths, numbers that are not finite or too large
    *   to be squared in float32, an option), ERR_OUT_OF_MEMORY.

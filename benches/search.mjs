@@ -2,7 +2,7 @@
 /**
  * Exact top-10 over 1,000,000 × 384 random vectors against a plain loop in JavaScript:
  *
- *     node benches/search.mjs [VECTORS] [DIM]        (after `npm run build`; 4 GB of memory)
+ *     node benches/search.mjs [VECTORS] [DIM]        (after `npm run build`; 7 GB of memory)
  *
  * - the same neighbors for each metric, scores within 1e-5 of the loop's (relative, where they are larger than 1)
  * - one query: at least 3 × the loop's speed

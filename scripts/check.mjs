@@ -23,6 +23,7 @@ const LISTS = {
       'bench:memory',
       'bench:event-loop',
       'bench:search',
+      'bench:stream',
     ],
     env: { BERT_LAYERS_VERIFY: '1' },
   },

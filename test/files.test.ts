@@ -165,7 +165,7 @@ describe('on the command line', () => {
     [['convert', 'a', 'b', '--format', 'json'], /convert has no option --format/],
     [['encode', 'a', '--force'], /--force is of convert/],
     [['embed', 'a', '--force'], /--force is of convert/],
-    [['tokenize', 'a', '--force'], /tokenize has no --force/],
+    [['tokenize', 'a', '--force'], /tokenize has no option --force/],
   ])('2 for wrong usage: %j', async (args, message) => {
     const { code, stdout, stderr } = await runNode([CLI, ...args])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })

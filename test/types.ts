@@ -6,6 +6,8 @@ import type * as Contract from '../index.d.ts'
 import type { Embeddings as EmbeddingsSource } from '../ts/embeddings.ts'
 import type { HiddenStates as HiddenStatesSource } from '../ts/hidden-states.ts'
 import type * as Source from '../ts/index.ts'
+import type { StreamedStates as StreamedStatesSource } from '../ts/streamed-states.ts'
+import type { StreamedVectors as StreamedVectorsSource } from '../ts/streamed-vectors.ts'
 import type { TokenizedText as TokenizedTextSource } from '../ts/tokenized-text.ts'
 import type { Neighbors as NeighborsSource } from '../ts/vector-index.ts'
 
@@ -31,6 +33,8 @@ export type Pins = All<
     Equal<Public<HiddenStatesSource>, Public<Contract.HiddenStates>>,
     Equal<Public<EmbeddingsSource<Contract.Precision>>, Public<Contract.Embeddings<Contract.Precision>>>,
     Equal<Public<EmbeddingsSource<'binary'>>, Public<Contract.Embeddings<'binary'>>>,
+    Equal<Public<StreamedStatesSource<string>>, Public<Contract.StreamedStates<string>>>,
+    Assignable<StreamedVectorsSource<string, 'int8'>, Contract.StreamedVectors<string, 'int8'>>,
     Equal<Public<Described<TokenizedTextSource>>, Public<Contract.TokenizedText>>,
     Equal<Public<Source.BertLayersError>, Public<Contract.BertLayersError>>,
     Equal<keyof typeof Contract.BertLayersError, keyof typeof Source.BertLayersError>,
@@ -68,6 +72,18 @@ export async function usage(signal: AbortSignal) {
   const bytes: Uint8Array = (await bert.embed('a', { precision: 'binary', pool: 'cls' })).get(0)
   const words = await bert.encode('a', { words: 'mean', overflow: { window: { merge: 'mean' } } })
   const word: string | undefined = words.texts[0]?.words?.[0]?.text
+  const streamed: [index: number, input: string, rows: Float32Array][] = []
+  for await (const result of bert.stream(['a', 'b'], { layers: -1, window: 10, signal })) {
+    streamed.push([result.index, result.input, result.get(-1)])
+  }
+  async function* pairs() {
+    yield { text: 'a', pair: 'b' }
+  }
+  const packed: Uint8Array[] = []
+  for await (const { input, vector } of bert.stream(pairs(), { embed: { precision: 'binary' } })) {
+    if (input.pair !== '') packed.push(vector)
+  }
+  for await (const { vector } of bert.stream(new Set(['a']), { embed: true })) streamed.push([0, '', vector])
   return {
     texts,
     tokens,
@@ -79,6 +95,8 @@ export async function usage(signal: AbortSignal) {
     vector,
     bytes,
     word,
+    streamed,
+    packed,
     text: bert.decode([1, 2], { skipSpecialTokens: true }),
   }
 }
@@ -98,6 +116,10 @@ export async function mistakes(bert: Encoder) {
   await bert.embed('a', { precision: 'int4' })
   // @ts-expect-error: bigint ids must be converted
   await bert.encode({ ids: BigInt64Array.of(1n) })
+  // @ts-expect-error: options of vectors go in embed
+  bert.stream(['a'], { embed: true, layers: 1 })
+  // @ts-expect-error: a source gives inputs
+  bert.stream([1, 2])
   // @ts-expect-error: ids go in { ids }
   await bert.encode([101, 102])
   // @ts-expect-error: a code is one of the known ones

@@ -6,7 +6,7 @@ import { embeddings } from './embeddings.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
 import { readEmbedInput, readEmbedInputs, readIdsToDecode, readInput, readInputs, readSource } from './inputs.ts'
-import { locate } from './locate.ts'
+import { explain, locate } from './locate.ts'
 import { native } from './native.ts'
 import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
 import { stream } from './stream.ts'
@@ -55,7 +55,7 @@ export class Encoder implements api.Encoder {
     const encoder = await abortable(signal, cancel, loading).catch(error => {
       // An aborted load may finish all the same: nobody would ever dispose of it.
       loading.then(late => late.dispose()).catch(() => {})
-      throw isNotFound(error) ? new BertLayersError(error.code, error.message + place.hint) : error
+      throw explain(error, place)
     })
     return new Encoder(encoder, maxQueue)
   }
@@ -209,8 +209,4 @@ export class Encoder implements api.Encoder {
 function newCancelFlag(): CancelFlag {
   const { CancelFlag } = native()
   return new CancelFlag()
-}
-
-function isNotFound(error: unknown): error is BertLayersError {
-  return error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
 }

@@ -1,9 +1,9 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
 import type { NativeConversion, NativeInspection } from './binding.ts'
-import { BertLayersError, invalidInput, settle } from './errors.ts'
+import { invalidInput, settle } from './errors.ts'
 import { readModel } from './inputs.ts'
-import { locate } from './locate.ts'
+import { explain, locate } from './locate.ts'
 import { native } from './native.ts'
 import { checkBoolean, checkCallback, checkDtype, checkSignal, keysOf, optionalText, readOptions } from './options.ts'
 import { checkText, describe } from './validate.ts'
@@ -27,12 +27,17 @@ const CONVERT_KEYS = keysOf<api.ConvertOptions>({
 
 export async function inspect(model?: string, options?: api.InspectOptions): Promise<api.Inspection> {
   const where = readWhere(readOptions<api.InspectOptions>(options, INSPECT_KEYS))
-  const { request, hint } = await locate(model, where)
+  where.signal?.throwIfAborted()
+  const place = await locate(model, where)
   where.signal?.throwIfAborted()
   const { inspectModel, CancelFlag } = native()
   // Headers are read in a moment: an abort need not reach Rust.
-  const seen = settle(() => inspectModel(request))
-  return inspection(await abortable(where.signal, new CancelFlag(), seen).catch(error => withHint(error, hint)))
+  const seen = settle(() => inspectModel(place.request))
+  return inspection(
+    await abortable(where.signal, new CancelFlag(), seen).catch(error => {
+      throw explain(error, place)
+    }),
+  )
 }
 
 export async function convert(source: string, target: string, options?: api.ConvertOptions): Promise<api.Conversion> {
@@ -45,18 +50,19 @@ export async function convert(source: string, target: string, options?: api.Conv
   }
   const model = readModel(source)
   if (checkText(target, 'target') === '') throw invalidInput(`target must be a folder, not ${describe(target)}`)
-  const { request, hint } = await locate(model, where)
+  where.signal?.throwIfAborted()
+  const place = await locate(model, where)
   where.signal?.throwIfAborted()
   const { convertModel, CancelFlag } = native()
   const cancel = new CancelFlag()
   const stop = () => cancel.cancel()
   where.signal?.addEventListener('abort', stop, { once: true })
   try {
-    return conversion(await settle(() => convertModel(request, target, dtype, force, cancel)))
+    return conversion(await settle(() => convertModel(place.request, target, dtype, force, cancel)))
   } catch (error) {
     // Not before Rust has stopped: when the promise rejects, nothing partial is left.
     where.signal?.throwIfAborted()
-    return withHint(error, hint)
+    throw explain(error, place)
   } finally {
     where.signal?.removeEventListener('abort', stop)
   }
@@ -70,12 +76,6 @@ function readWhere(options: { [K in keyof api.InspectOptions]?: unknown }) {
     progressCallback: checkCallback(options.progressCallback, 'progressCallback'),
     signal: checkSignal(options.signal),
   }
-}
-
-/** Says why the hub was not asked for a model that is nowhere else. */
-function withHint(error: unknown, hint: string): never {
-  const isNotFound = error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
-  throw isNotFound ? new BertLayersError(error.code, error.message + hint) : error
 }
 
 function inspection({ config, weights, memory, pooling, ...seen }: NativeInspection): api.Inspection {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProgressCallback } from '../index.d.ts'
 import type { LoadRequest } from './binding.ts'
+import { BertLayersError } from './errors.ts'
 import { isHubName } from './hub/names.ts'
 import { offlineVariable } from './hub/settings.ts'
 import { readModel } from './inputs.ts'
@@ -46,4 +47,10 @@ export async function locate(model: string | undefined, options: LocateOptions):
   const { hubSnapshot } = await import('./hub/snapshot.ts')
   const folder = await hubSnapshot({ model: name, revision, cacheDir, progressCallback, signal })
   return { request: { model: folder, packageFolders: [] }, hint: '' }
+}
+
+/** The error of a place where nothing was found, with the reason why the hub was not asked. */
+export function explain(error: unknown, { hint }: Place): unknown {
+  const isNotFound = error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
+  return isNotFound ? new BertLayersError(error.code, error.message + hint) : error
 }

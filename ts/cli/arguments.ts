@@ -15,16 +15,22 @@ const FORMATS: readonly Format[] = ['text', 'json', 'npy', 'safetensors']
 
 export type EmbedFormat = 'jsonl' | 'npy' | 'safetensors'
 const EMBED_FORMATS: readonly EmbedFormat[] = ['jsonl', 'npy', 'safetensors']
+/** Those of tokenize and inspect. */
+const OVERVIEW_FORMATS = ['text', 'json'] as const
 const OVERFLOWS = ['error', 'truncate', 'window'] as const
 const COMBINES = ['mean', 'sum', 'max', 'concat'] as const
 
-/** What the commands about texts have in common. */
-export interface TextsCommand {
-  texts: string[]
-  model: string | undefined
+/** Where to look for a model. */
+interface Where {
   revision: string | undefined
   cacheDir: string | undefined
   localFilesOnly: boolean
+}
+
+/** What the commands about texts have in common. */
+export interface TextsCommand extends Where {
+  texts: string[]
+  model: string | undefined
   dtype: Dtype
   device: Device
   threads: number | undefined
@@ -48,31 +54,21 @@ export interface EmbedCommand extends TextsCommand {
   format: EmbedFormat
 }
 
-export interface TokenizeCommand {
+export interface TokenizeCommand extends Where {
   name: 'tokenize'
   texts: string[]
   model: string | undefined
-  revision: string | undefined
-  cacheDir: string | undefined
-  localFilesOnly: boolean
   format: 'text' | 'json'
   out: string | undefined
 }
 
-/** Where the model of a command is that is not about texts. */
-interface FilesCommand {
-  revision: string | undefined
-  cacheDir: string | undefined
-  localFilesOnly: boolean
-}
-
-export interface InspectCommand extends FilesCommand {
+export interface InspectCommand extends Where {
   name: 'inspect'
   model: string | undefined
   format: 'text' | 'json'
 }
 
-export interface ConvertCommand extends FilesCommand {
+export interface ConvertCommand extends Where {
   name: 'convert'
   source: string
   target: string
@@ -88,10 +84,6 @@ export type Command =
   | ConvertCommand
   | { name: 'help' }
   | { name: 'version' }
-
-/** The options of the commands that are not about texts. */
-const FILES_OPTIONS = { inspect: ['format'], convert: ['dtype', 'force'] } as const
-const WHERE = ['revision', 'cache-dir', 'local-files-only']
 
 const OPTIONS = {
   model: { type: 'string' },
@@ -112,6 +104,13 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
+const WHERE = ['revision', 'cache-dir', 'local-files-only'] as const
+/** The options of the commands that take few. */
+const OF_COMMAND = {
+  tokenize: ['model', ...WHERE, 'format', 'out'],
+  inspect: ['format', ...WHERE],
+  convert: ['dtype', 'force', ...WHERE],
+} as const
 /** The options that only embed has. */
 const OF_EMBED = ['combine', 'pool', 'normalize'] as const
 const OPTION_NAMES = Object.keys(OPTIONS)
@@ -129,7 +128,7 @@ export function readCommand(args: string[]): Command {
   if (name === 'embed') return readEmbed(texts, values)
   if (name === 'inspect') return readInspect(texts, values)
   if (name === 'convert') return readConvert(texts, values)
-  if (name === 'tokenize') return readTokenize(values, texts)
+  if (name === 'tokenize') return readTokenize(texts, values)
   if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: ${COMMANDS}`)
   const other = OF_EMBED.find(option => values[option] !== undefined)
   if (other !== undefined) throw new UsageError(`--${other} is of embed`)
@@ -157,9 +156,7 @@ function readTextsCommand(texts: string[], values: Values): TextsCommand {
   return {
     texts,
     model: values.model,
-    revision: readFilled('revision', values.revision),
-    cacheDir: readFilled('cache-dir', values['cache-dir']),
-    localFilesOnly: values['local-files-only'] ?? false,
+    ...readWhere(values),
     dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
     device: usage(() => checkDevice(values.device ?? 'auto')),
     threads: usage(() => checkThreads(readThreads(values.threads))),
@@ -169,19 +166,19 @@ function readTextsCommand(texts: string[], values: Values): TextsCommand {
 }
 
 function readInspect(models: string[], values: Values): InspectCommand {
-  const where = readWhere('inspect', values)
+  checkOptions('inspect', values)
   const [model, ...more] = models
   if (more.length > 0) throw new UsageError(`inspect takes one model, not ${models.length}`)
   return {
     name: 'inspect',
     model,
-    ...where,
-    format: oneOf(['text', 'json'] as const, values.format ?? 'text', 'format'),
+    ...readWhere(values),
+    format: oneOf(OVERVIEW_FORMATS, values.format ?? 'text', 'format'),
   }
 }
 
 function readConvert(folders: string[], values: Values): ConvertCommand {
-  const where = readWhere('convert', values)
+  checkOptions('convert', values)
   const [source, target, ...more] = folders
   if (source === undefined || target === undefined || more.length > 0) {
     throw new UsageError('convert takes a model and the folder to write, such as: bert-layers convert ./old ./new')
@@ -189,15 +186,18 @@ function readConvert(folders: string[], values: Values): ConvertCommand {
   const dtype = values.dtype === undefined ? undefined : usage(() => checkDtype(values.dtype))
   if (dtype === 'int8')
     throw new UsageError('--dtype must be one of float32, float16, bfloat16: int8 is made on loading')
-  return { name: 'convert', source, target, ...where, dtype, force: values.force ?? false }
+  return { name: 'convert', source, target, ...readWhere(values), dtype, force: values.force ?? false }
 }
 
-function readWhere(name: keyof typeof FILES_OPTIONS, values: Values): FilesCommand {
-  const known: readonly string[] = [...FILES_OPTIONS[name], ...WHERE]
+/** Nothing that is given may be without effect. */
+function checkOptions(name: keyof typeof OF_COMMAND, values: Values): void {
+  const known: readonly string[] = OF_COMMAND[name]
   const other = Object.keys(values).find(option => !known.includes(option))
-  if (other !== undefined) {
-    throw new UsageError(`${name} has no option --${other}; it has: ${known.map(option => `--${option}`).join(', ')}`)
-  }
+  if (other === undefined) return
+  throw new UsageError(`${name} has no option --${other}; it has: ${known.map(option => `--${option}`).join(', ')}`)
+}
+
+function readWhere(values: Values): Where {
   return {
     revision: readFilled('revision', values.revision),
     cacheDir: readFilled('cache-dir', values['cache-dir']),
@@ -205,24 +205,15 @@ function readWhere(name: keyof typeof FILES_OPTIONS, values: Values): FilesComma
   }
 }
 
-/** Of the options, those that have to do with tokens. */
-function readTokenize(values: Values, texts: string[]): TokenizeCommand {
-  const { model, revision, 'cache-dir': cacheDir, 'local-files-only': localFilesOnly = false, ...rest } = values
-  const { format = 'text', out, ...others } = rest
-  const [other] = Object.keys(others)
-  if (other !== undefined)
-    throw new UsageError(`tokenize has no --${other}; it has --model and where to find it, --format and --out`)
-  if (format !== 'text' && format !== 'json')
-    throw new UsageError(`tokenize --format must be text or json, not '${format}'`)
+function readTokenize(texts: string[], values: Values): TokenizeCommand {
+  checkOptions('tokenize', values)
   return {
     name: 'tokenize',
     texts,
-    model,
-    revision: readFilled('revision', revision),
-    cacheDir: readFilled('cache-dir', cacheDir),
-    localFilesOnly,
-    format,
-    out: readOut(out),
+    model: values.model,
+    ...readWhere(values),
+    format: oneOf(OVERVIEW_FORMATS, values.format ?? 'text', 'format'),
+    out: readOut(values.out),
   }
 }
 

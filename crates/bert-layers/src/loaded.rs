@@ -116,9 +116,10 @@ impl Key {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         // What a model is made of: a result that somebody saves beside it makes no new model.
-        let small = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "txt"));
+        let small = entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            [".json", "vocab.txt", "merges.txt"].iter().any(|end| name.ends_with(end))
+        });
         let weights = weights::find(&folder).map_or(Vec::new(), |found| found.files());
         let mut files: Vec<_> = small
             .chain(SENTENCE_FILES.iter().filter(|file| file.contains('/')).map(|file| folder.join(file)))

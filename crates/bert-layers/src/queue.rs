@@ -7,7 +7,7 @@ use crate::call::{Call, Work, compute};
 use crate::encoder::Encoder;
 use crate::error::catch;
 use crate::schedule::{Batch, Schedule, Waiting};
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Result};
 
 /// A call before anything was done for it, whatever its result is.
 pub struct Task {
@@ -16,7 +16,7 @@ pub struct Task {
     prepare: Prepare,
 }
 
-type Prepare = Box<dyn FnOnce(Result<&Encoder>) -> Option<Ready> + Send>;
+type Prepare = Box<dyn FnOnce(Result<&Encoder>) -> Option<Box<Ready>> + Send>;
 type Done = Box<dyn FnOnce(Result<Work>) + Send>;
 
 /// A prepared call.
@@ -36,9 +36,14 @@ impl Task {
     ) -> Self {
         let prepare = move |encoder: Result<&Encoder>| match encoder.and_then(|encoder| catch(|| prepare(encoder))) {
             Ok(Call { work, then }) => {
-                let finish = |(sequences, written)| catch(|| then(sequences, written));
-                let done = move |work: Result<Work>| reply(work.map(Work::finish).and_then(finish));
-                Some(Ready { work, done: Box::new(done) })
+                let finish = |work: Work| {
+                    catch(|| {
+                        let (sequences, written) = work.finish();
+                        then(sequences, written)
+                    })
+                };
+                let done = move |work: Result<Work>| reply(work.and_then(finish));
+                Some(Box::new(Ready { work, done: Box::new(done) }))
             }
             Err(error) => {
                 reply(Err(error));
@@ -47,21 +52,11 @@ impl Task {
         };
         Self { estimate, cancel, prepare: Box::new(prepare) }
     }
-
-    /// About how many tokens it has.
-    pub fn estimate(&self) -> usize {
-        self.estimate
-    }
-
-    /// Replies that it is not going to be done.
-    pub fn refuse(self, why: Error) {
-        (self.prepare)(Err(why));
-    }
 }
 
 enum State {
     New(Prepare),
-    Ready(Ready),
+    Ready(Box<Ready>),
 }
 
 struct Entry {
@@ -113,7 +108,7 @@ impl Queue {
         self.reply(calls.into_iter().zip(outcomes).collect());
     }
 
-    /// Prepares calls until all of the next batch are: what they are said to need may change while they are prepared.
+    /// Prepares calls until all of the next batch are: that tells how long they are, and so may change who is next.
     fn prepare_next(&mut self, encoder: &Encoder) -> Option<Batch> {
         while !self.is_empty() {
             let batch = self.schedule.next(&self.waiting);
@@ -169,7 +164,7 @@ impl Queue {
 impl Entry {
     fn work(&mut self) -> Option<&mut Work> {
         match &mut self.state {
-            State::Ready(Ready { work, .. }) => Some(work),
+            State::Ready(ready) => Some(&mut ready.work),
             State::New(_) => None,
         }
     }
@@ -177,7 +172,10 @@ impl Entry {
     /// Replies. Nothing is left of the call.
     fn end(self, outcome: Result<()>) -> Option<Self> {
         match (self.state, outcome) {
-            (State::Ready(Ready { work, done }), outcome) => done(outcome.map(|()| work)),
+            (State::Ready(ready), outcome) => {
+                let Ready { work, done } = *ready;
+                done(outcome.map(|()| work));
+            }
             (State::New(prepare), Err(error)) => drop(prepare(Err(error))),
             (State::New(_), Ok(())) => {}
         }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bert_layers::{
-    Cancel, ConvertOptions, DeviceChoice, Dtype, EncodeOptions, Encoder, Error, LoadOptions, WeightFormat, convert,
+    Cancel, ConvertOptions, DeviceChoice, Dtype, EncodeOptions, Encoder, Error, LoadOptions, Pool, Search,
+    WeightFormat, convert, inspect,
 };
 use half::{bf16, f16};
 use safetensors::{Dtype as Stored, SafeTensors};
@@ -261,6 +262,21 @@ fn takes_what_belongs_to_the_model() {
     assert_eq!(done.files, expected);
     let copied = |name: &str| std::fs::read(source.join(name)).ok() == std::fs::read(target.join(name)).ok();
     assert!(expected.into_iter().filter(|name| *name != "model.safetensors").all(copied));
+}
+
+/// Without a modules.json, 1_Pooling says how vectors are made, as it does on loading.
+#[test]
+fn takes_the_pooling_that_no_list_names() {
+    let temporary = Temporary::new("pooling");
+    let (source, target) = (temporary.join("source"), temporary.join("target"));
+    with_value(&source, 0.5);
+    std::fs::create_dir(source.join("1_Pooling")).expect("a folder");
+    std::fs::write(source.join("1_Pooling/config.json"), r#"{"pooling_mode": "max"}"#).expect("writable");
+    let done = convert(&source.to_string_lossy(), &target, &ConvertOptions::default()).expect("converted");
+    assert_eq!(done.files, ["1_Pooling/config.json", "config.json", "model.safetensors"]);
+    let [before, after] = [&source, &target].map(|folder| inspect(&folder.to_string_lossy(), &Search::default()));
+    assert_eq!(before.expect("source").pooling, Some(Pool::Max));
+    assert_eq!(after.expect("target").pooling, Some(Pool::Max));
 }
 
 #[test]

@@ -189,8 +189,11 @@ fn write_config(source: &Path, to: &Staged, config: &ModelConfig, dtype: Option<
     to.write("config.json", pretty(&Value::Object(fields)).as_bytes())
 }
 
-/// The folders that a sentence-transformers model has beside the encoder, such as 1_Pooling.
+/// The folders that a sentence-transformers model has beside the encoder: 1_Pooling, unless modules.json names others.
 fn modules(path: &Path) -> Vec<String> {
+    if !path.is_file() {
+        return vec!["1_Pooling".into()];
+    }
     let json: Option<Value> = fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let modules = json.as_ref().and_then(Value::as_array).into_iter().flatten();
     let mut names: Vec<String> = modules
