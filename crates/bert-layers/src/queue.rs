@@ -36,8 +36,13 @@ impl Task {
     ) -> Self {
         let prepare = move |encoder: Result<&Encoder>| match encoder.and_then(|encoder| catch(|| prepare(encoder))) {
             Ok(Call { work, then }) => {
-                let finish = |(sequences, written)| catch(|| then(sequences, written));
-                let done = move |work: Result<Work>| reply(work.map(Work::finish).and_then(finish));
+                let finish = |work: Work| {
+                    catch(|| {
+                        let (sequences, written) = work.finish();
+                        then(sequences, written)
+                    })
+                };
+                let done = move |work: Result<Work>| reply(work.and_then(finish));
                 Some(Box::new(Ready { work, done: Box::new(done) }))
             }
             Err(error) => {
