@@ -135,7 +135,7 @@ fn entries_fit_their_data() {
             "_CHECKPOINTABLE_OBJECT_GRAPH",
             b"\x08\x07\x12\x00\x28\xff\xff\xff\xff\xff\xff\xff\x7f".to_vec(),
             INVALID,
-            "object graph",
+            "is cut short",
         ),
         ("_CHECKPOINTABLE_OBJECT_GRAPH", b"\x08\x07\x12\x00\x28\x10".to_vec(), INVALID, "object graph"),
     ] {
