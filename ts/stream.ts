@@ -155,6 +155,9 @@ class Pump<I, B extends { tokens: number }, R> {
         this.#add(value)
         this.#send()
         if (performance.now() - from < TIME_SLICE) continue
+        this.#slow = true
+        this.#send()
+        this.#slow = false
         await nextTurn()
         from = performance.now()
       }
