@@ -1,5 +1,6 @@
 //! BERT's `config.json`.
 
+use super::Sizes;
 use super::activation::HiddenAct;
 use super::json::Fields;
 use crate::Result;
@@ -56,5 +57,15 @@ impl BertConfig {
             )));
         }
         Ok(config)
+    }
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            layers: self.num_hidden_layers,
+            hidden: self.hidden_size,
+            heads: self.num_attention_heads,
+            vocab: self.vocab_size,
+            types: self.type_vocab_size,
+            max_tokens: self.max_position_embeddings,
+        }
     }
 }

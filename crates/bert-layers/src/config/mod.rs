@@ -23,6 +23,16 @@ pub enum ModelConfig {
     Bert(BertConfig),
 }
 
+/// What is asked of any family.
+struct Sizes {
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    vocab: usize,
+    types: usize,
+    max_tokens: usize,
+}
+
 /// The `model_type`s that can be loaded.
 pub const MODEL_TYPES: &[&str] = &["bert"];
 
@@ -70,46 +80,40 @@ impl ModelConfig {
         }
     }
 
+    fn sizes(&self) -> Sizes {
+        match self {
+            ModelConfig::Bert(c) => c.sizes(),
+        }
+    }
+
     /// Encoder blocks; there is one layer more, the embedding output.
     pub fn num_layers(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.num_hidden_layers,
-        }
+        self.sizes().layers
     }
 
     /// The width of a hidden state.
     pub fn hidden_size(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.hidden_size,
-        }
+        self.sizes().hidden
     }
 
     /// Attention heads of a block.
     pub fn num_heads(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.num_attention_heads,
-        }
+        self.sizes().heads
     }
 
     /// Rows of the word embedding: ids are 0 to this, exclusive.
     pub fn vocab_size(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.vocab_size,
-        }
+        self.sizes().vocab
     }
 
-    /// Token types: type ids are 0 to this, exclusive.
+    /// Token types: type ids are 0 to this, exclusive. A family without them has one, 0.
     pub fn type_vocab_size(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.type_vocab_size,
-        }
+        self.sizes().types
     }
 
     /// The most tokens a text may have, special ones included.
     pub fn max_tokens(&self) -> usize {
-        match self {
-            ModelConfig::Bert(c) => c.max_position_embeddings,
-        }
+        self.sizes().max_tokens
     }
 }
 

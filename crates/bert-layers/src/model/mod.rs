@@ -2,6 +2,9 @@
 //! and a sink of rows per layer. How chunks meet threads is not its business.
 
 mod bert;
+mod load;
+mod pooler;
+mod stack;
 
 use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
@@ -34,10 +37,11 @@ pub fn load<O: Ops + 'static>(
     let ranges = batch.ranges(&all);
     let samples = batch.chunk(&all, &ranges);
     let mut weights = Weights::open(folder, name_rules(config), cancel.clone())?;
-    let model = match config {
-        ModelConfig::Bert(config) => bert::BertModel::load(ops, config, &mut weights, &samples)?,
+    let load = load::Loader { ops, weights: &mut weights };
+    let model: Box<dyn Model<O>> = match config {
+        ModelConfig::Bert(config) => Box::new(bert::BertModel::load(load, config, &samples)?),
     };
-    Ok((Box::new(model), weights.finish()?))
+    Ok((model, weights.finish()?))
 }
 
 /// What a family's checkpoints call their tensors.

@@ -1,0 +1,59 @@
+//! Reads a family's weights by their checkpoint names.
+
+use bert_layers_kernels::Activation;
+
+use crate::Result;
+use crate::config::{HiddenAct, xielu};
+use crate::ops::Ops;
+use crate::weights::Weights;
+
+/// Makes the parts of a model from its weights. Names are those of the checkpoint, without `.weight` and `.bias`.
+pub(super) struct Loader<'a, O: Ops> {
+    pub ops: &'a O,
+    pub weights: &'a mut Weights,
+}
+
+impl<O: Ops> Loader<'_, O> {
+    /// A table `[entries, width]`.
+    pub fn embedding(&mut self, name: &str, entries: usize, width: usize) -> Result<O::Embedding> {
+        self.ops.load_embedding(self.weights.read(&format!("{name}.weight"), &[entries, width])?)
+    }
+
+    /// Layers that read the same input, as one whose outputs come side by side.
+    pub fn linear(&mut self, names: &[&str], outputs: usize, inputs: usize) -> Result<O::Linear> {
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
+            let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+            parts.push((weight, self.weights.read(&format!("{name}.bias"), &[outputs])?));
+        }
+        self.ops.load_linear(parts)
+    }
+
+    /// A small layer outside the blocks.
+    pub fn head(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<O::Linear> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = self.weights.read(&format!("{name}.bias"), &[outputs])?;
+        self.ops.load_head(weight, bias)
+    }
+
+    /// A layer norm over `width`.
+    pub fn layer_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<O::LayerNorm> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[width])?;
+        let bias = self.weights.read(&format!("{name}.bias"), &[width])?;
+        self.ops.load_layer_norm(weight, bias, eps)
+    }
+
+    /// The activation at `name`, with the parameters that some have in the checkpoint.
+    pub fn activation(&mut self, name: &str, act: HiddenAct) -> Result<Activation> {
+        let mut scalar = |field: &str, shape: &[usize]| -> Result<f32> {
+            Ok(self.weights.read(&format!("{name}.{field}"), shape)?.data[0])
+        };
+        match act {
+            HiddenAct::Fixed(activation) => Ok(activation),
+            HiddenAct::Prelu => Ok(Activation::LeakyRelu(scalar("weight", &[1])?)),
+            HiddenAct::Xielu => {
+                Ok(xielu(scalar("alpha_p", &[1])?, scalar("alpha_n", &[1])?, scalar("beta", &[])?, scalar("eps", &[])?))
+            }
+        }
+    }
+}
