@@ -453,7 +453,7 @@ export interface Embeddings<P extends Precision = 'float32'> {
 export interface StreamOptions {
   /**
    * About how many tokens a batch has. Larger ones keep more threads busy and hold more memory: results of up to four batches are held
-   * at a time. Default: 256 a thread, at least 2048; 16,384 on a GPU.
+   * at a time. Default for hidden states: 256 a thread, at least 2048; 16,384 on a GPU. Twice as many for vectors.
    */
   batchTokens?: number | undefined
   /** How many inputs are read before the consumer has taken their results, at most. Default: half of `batchTokens`, at least 1024. */
