@@ -27,7 +27,8 @@ export function readStreamOptions(value: unknown, busyTokens: number): ToEncode 
     ...ENCODE_KEYS,
   ])
   const { embed, batchTokens, window, progressCallback, signal, ...encode } = options
-  const tokens = batchTokens === undefined ? (embed === undefined ? 2 : 4) * busyTokens : checkCount(batchTokens, 'option batchTokens', 1)
+  const usual = (embed === undefined ? 2 : 4) * busyTokens
+  const tokens = batchTokens === undefined ? usual : checkCount(batchTokens, 'option batchTokens', 1)
   const settings: StreamSettings = {
     batchTokens: tokens,
     window: window === undefined ? Math.max(1024, Math.ceil(tokens / 2)) : checkCount(window, 'option window', 1),
