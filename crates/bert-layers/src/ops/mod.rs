@@ -35,6 +35,16 @@ pub enum For<'a, L> {
     Anybody,
 }
 
+impl<'a, L> For<'a, L> {
+    /// The linear layer that reads it, if it is one.
+    fn linear(&self) -> Option<&'a L> {
+        match self {
+            For::Linear(linear) => Some(linear),
+            For::Attention | For::Anybody => None,
+        }
+    }
+}
+
 /// Operations on activations of shape `[rows, width]`.
 ///
 /// `next` is the linear layer that reads the output first, where one does; the output is for others too.

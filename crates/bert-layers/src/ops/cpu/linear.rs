@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix};
+use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Upcoming};
 
 use crate::weights::Tensor;
 use crate::{Dtype, Result};
@@ -41,6 +41,16 @@ impl Linear {
             _ => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?),
         };
         Ok(Self { matrix, bias: biases.into_iter().flat_map(|bias| bias.data).collect() })
+    }
+
+    /// Its weights as those that are read next.
+    pub(super) fn upcoming(&self) -> Option<Upcoming<'_>> {
+        match &self.matrix {
+            Matrix::F32(matrix) => Some(matrix.upcoming()),
+            Matrix::Bf16(matrix) => Some(matrix.upcoming()),
+            Matrix::Int8(matrix) => Some(matrix.upcoming()),
+            Matrix::Unsettled(_) => None,
+        }
     }
 
     /// Columns of the output.

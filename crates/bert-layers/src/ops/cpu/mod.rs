@@ -83,9 +83,11 @@ impl Cpu {
         linear: &Linear,
         activation: Activation,
         residual: Option<&[f32]>,
+        next: Option<&Linear>,
         out: &mut [f32],
     ) -> Result<()> {
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual };
+        let upcoming = next.and_then(Linear::upcoming);
+        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual, upcoming };
         match &linear.matrix {
             Matrix::F32(matrix) => {
                 // In blocks of rows, so that a cancelled call ends soon.
@@ -219,8 +221,9 @@ impl Ops for Cpu {
     ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, width) = (x.count(), linear.outputs());
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual: None };
-        match (&linear.matrix, reader) {
+        let upcoming = reader.linear().and_then(Linear::upcoming);
+        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual: None, upcoming };
+        match (&linear.matrix, &reader) {
             (Matrix::Bf16(matrix), For::Attention | For::Linear(Linear { matrix: Matrix::Bf16(_), .. })) => {
                 let mut out = self.scratch.bf16(count * width)?;
                 self.kernels.linear_bf16(&*self.team, &self.as_bf16(x)?, matrix, epilogue, &mut out[..]);
@@ -240,7 +243,7 @@ impl Ops for Cpu {
             }
             _ => {
                 let mut out = self.scratch.rows(count, width, None)?;
-                self.multiply(x, linear, activation, None, out.f32_mut())?;
+                self.multiply(x, linear, activation, None, reader.linear(), out.f32_mut())?;
                 Ok(out)
             }
         }
@@ -257,7 +260,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), next, out.f32_mut())?;
         self.norm(norm, out, next)
     }
 
