@@ -12,6 +12,24 @@ const BERT: [&str; 3] = ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu
 /// The families that are BERT with other names and embeddings.
 const FAMILIES: [&str; 3] = ["roberta", "xlm-roberta", "camembert"];
 
+/// Each variant of DeBERTa that a config can ask for, and task checkpoints.
+const DEBERTA: [&str; 14] = [
+    "deberta-v2-c2p",
+    "deberta-v2-p2c",
+    "deberta-v2-own-keys",
+    "deberta-v2-no-buckets",
+    "deberta-v2-conv",
+    "deberta-v2-conv-groups",
+    "deberta-v2-biased-input",
+    "deberta-v2-no-relative",
+    "deberta-v2-no-types-of-attention",
+    "deberta-v2-masked-lm",
+    "deberta-v2-classification",
+    "deberta",
+    "deberta-c2p",
+    "deberta-masked-lm",
+];
+
 /// The same in every form that checkpoints come in, and the activations that have parameters.
 const FORMS: [&str; 7] = [
     "weights-sharded",
@@ -41,6 +59,21 @@ fn every_family() {
 fn every_form_of_checkpoint() {
     for name in FORMS {
         check(&format!("goldens-extra/{name}"), &["short"]);
+    }
+}
+
+#[test]
+fn deberta() {
+    check("goldens/deberta-v2", &["short", "long"]);
+    for name in DEBERTA {
+        let name = format!("goldens-extra/{name}");
+        check(&name, &["short"]);
+        // Tokens masked in the midst of a text: others keep their distances across them.
+        let case = Case::read(&Goldens::read(&name), "holes");
+        for device in DEVICES {
+            let states = load(&name, device).encode(&case.padded(), &EncodeOptions::default()).expect("sound inputs");
+            case.check(&states, &format!("{name} holes {device:?}"));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod activation;
 mod bert;
+mod deberta;
 mod json;
 mod roberta;
 mod sentence;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
 pub use bert::BertConfig;
+pub use deberta::DebertaConfig;
 pub use roberta::RobertaConfig;
 pub(crate) use sentence::SENTENCE_FILES;
 pub use sentence::{Pooling, SentenceConfig};
@@ -25,6 +27,8 @@ pub enum ModelConfig {
     Bert(BertConfig),
     /// "roberta", "xlm-roberta", "camembert".
     Roberta(RobertaConfig),
+    /// "deberta", "deberta-v2".
+    Deberta(DebertaConfig),
 }
 
 /// What is asked of any family.
@@ -38,7 +42,7 @@ struct Sizes {
 }
 
 /// The `model_type`s that can be loaded.
-pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert"];
+pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert", "deberta", "deberta-v2"];
 
 /// The name of the file in BERT's first releases.
 const GOOGLE_CONFIG: &str = "bert_config.json";
@@ -74,6 +78,7 @@ impl ModelConfig {
             "roberta" | "xlm-roberta" | "camembert" => {
                 ModelConfig::Roberta(RobertaConfig::from_fields(known, &fields)?)
             }
+            "deberta" | "deberta-v2" => ModelConfig::Deberta(DebertaConfig::from_fields(known, &fields)?),
             _ => {
                 return Err(Error::ModelUnsupported(format!(
                     "{}: model_type '{family}' is not supported; supported: {}",
@@ -89,6 +94,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(_) => "bert",
             ModelConfig::Roberta(c) => c.model_type,
+            ModelConfig::Deberta(c) => c.model_type,
         }
     }
 
@@ -96,6 +102,7 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(c) => c.sizes(),
             ModelConfig::Roberta(c) => c.sizes(),
+            ModelConfig::Deberta(c) => c.sizes(),
         }
     }
 

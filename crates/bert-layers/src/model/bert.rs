@@ -151,10 +151,11 @@ pub(super) struct BlockNames {
 }
 
 /// One block: self-attention and a feed-forward network, each followed by add and norm.
-struct BertLayer<O: Ops> {
+pub(super) struct BertLayer<O: Ops> {
     /// Query, key and value side by side.
     query_key_value: O::Linear,
     heads: usize,
+    disentangled: Option<O::Disentangled>,
     attention_output: O::Linear,
     attention_layer_norm: O::LayerNorm,
     intermediate: O::Linear,
@@ -165,12 +166,26 @@ struct BertLayer<O: Ops> {
 
 impl<O: Ops> BertLayer<O> {
     fn load(load: &mut Loader<'_, O>, blocks: &Blocks<'_>, at: &str) -> Result<Self> {
+        let &Blocks { names, hidden, .. } = blocks;
+        let [query, key, value] = [names.query, names.key, names.value].map(|part| format!("{at}.{part}"));
+        let query_key_value = load.linear(&[&query, &key, &value], hidden, hidden)?;
+        Self::load_after(query_key_value, None, load, blocks, at)
+    }
+
+    /// Loads what comes after query, key and value.
+    pub fn load_after(
+        query_key_value: O::Linear,
+        disentangled: Option<O::Disentangled>,
+        load: &mut Loader<'_, O>,
+        blocks: &Blocks<'_>,
+        at: &str,
+    ) -> Result<Self> {
         let &Blocks { names, hidden, heads, intermediate, act, eps, .. } = blocks;
         let name = |part: &str| format!("{at}.{part}");
-        let [query, key, value] = [names.query, names.key, names.value].map(name);
         Ok(Self {
-            query_key_value: load.linear(&[&query, &key, &value], hidden, hidden)?,
+            query_key_value,
             heads,
+            disentangled,
             attention_output: load.linear(&[&name(names.attention_output)], hidden, hidden)?,
             attention_layer_norm: load.layer_norm(&name(names.attention_layer_norm), hidden, eps)?,
             intermediate: load.linear(&[&name(names.intermediate)], intermediate, hidden)?,
@@ -195,7 +210,8 @@ impl<O: Ops> Block<O> for BertLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, attention_layer_norm, intermediate, output, .. } = self;
-        let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
+        let disentangled = self.disentangled.as_ref();
+        let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads, disentangled };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
         for (texts, out) in wanted.attentions {
             ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;

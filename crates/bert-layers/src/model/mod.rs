@@ -2,6 +2,8 @@
 //! and a sink of rows per layer. How chunks meet threads is not its business.
 
 mod bert;
+mod deberta;
+mod distances;
 mod embeddings;
 mod load;
 mod pooler;
@@ -44,6 +46,7 @@ pub fn load<O: Ops + 'static>(
     let model: Box<dyn Model<O>> = match config {
         ModelConfig::Bert(config) => Box::new(bert::load(load, config, &samples)?),
         ModelConfig::Roberta(config) => Box::new(roberta::load(load, config, &samples)?),
+        ModelConfig::Deberta(config) => Box::new(deberta::DebertaModel::load(load, config, &samples)?),
     };
     Ok((model, weights.finish()?))
 }
@@ -53,5 +56,6 @@ pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
     match config {
         ModelConfig::Bert(_) => &bert::NAMES,
         ModelConfig::Roberta(_) => &roberta::NAMES,
+        ModelConfig::Deberta(_) => &deberta::NAMES,
     }
 }

@@ -32,15 +32,21 @@ pub struct Disentangled<'a> {
 }
 
 impl Disentangled<'_> {
+    /// The same; none where there are no vectors, so that nothing is added.
+    ///
     /// # Panics
     /// If a table lacks a row, or a text is too long.
-    pub(super) fn check(&self, hidden: usize, texts: &[Range<usize>]) {
+    pub(super) fn checked(self, hidden: usize, texts: &[Range<usize>]) -> Option<Self> {
+        if self.keys.is_none() && self.queries.is_none() {
+            return None;
+        }
         let last = self.rows.iter().max().map_or(0, |&row| row as usize + 1);
         for table in [self.keys, self.queries].into_iter().flatten() {
             assert!(last * hidden <= table.len(), "attention: {last} rows of distances");
         }
         let longest = texts.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         assert!(longest <= self.rows.len().div_ceil(2), "attention: distances for a text of {longest}");
+        Some(self)
     }
 
     /// That row of a table.

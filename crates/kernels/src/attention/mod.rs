@@ -133,11 +133,7 @@ fn attention<N: Number, Y: Element>(
         assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
         end = text.end;
     }
-    // Without vectors nothing is added.
-    let disentangled = disentangled.filter(|tables| tables.keys.is_some() || tables.queries.is_some());
-    if let Some(tables) = disentangled {
-        tables.check(hidden, texts);
-    }
+    let disentangled = disentangled.and_then(|tables| tables.checked(hidden, texts));
 
     let tasks = tasks(team.threads(), texts, heads.count);
     let out = Shared::new(out);

@@ -94,9 +94,7 @@ fn probabilities<N: Number>(
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
-    if let Some(tables) = disentangled {
-        tables.check(heads.hidden(), texts);
-    }
+    let disentangled = disentangled.and_then(|tables| tables.checked(heads.hidden(), texts));
     let mut starts = Vec::with_capacity(texts.len());
     let mut end = 0;
     for text in texts {
