@@ -184,3 +184,92 @@ fn pos_att_type(fields: &Fields) -> Result<(bool, bool)> {
     }
     Ok((c2p, p2c))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::ModelConfig;
+    use super::*;
+    use bert_layers_kernels::Activation;
+
+    const V3: &str = r#"{"model_type":"deberta-v2","vocab_size":211,"hidden_size":48,"num_hidden_layers":4,"num_attention_heads":4,
+        "intermediate_size":112,"max_position_embeddings":80,"relative_attention":true,"position_buckets":16,
+        "pos_att_type":"p2c|c2p","norm_rel_ebd":"layer_norm","share_att_key":true,"position_biased_input":false}"#;
+
+    fn parse(text: &str) -> Result<DebertaConfig> {
+        match ModelConfig::parse(text.as_bytes(), Path::new("config.json"))? {
+            ModelConfig::Deberta(config) => Ok(config),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn changed(from: &str, to: &str) -> String {
+        let text = V3.replacen(from, to, 1);
+        assert_ne!(text, V3, "{from} is in the config");
+        text
+    }
+
+    #[test]
+    fn reads_v3_with_its_defaults() {
+        let config = parse(V3).expect("a sound config");
+        assert_eq!((config.type_vocab_size, config.embedding_size, config.max_relative_positions), (0, 48, 80));
+        assert_eq!((config.span(), config.sizes().types, config.sizes().max_tokens), (16, 1, 80));
+        assert!(
+            config.c2p && config.p2c && config.share_att_key && config.norm_rel_ebd && !config.position_biased_input
+        );
+        assert_eq!((config.conv_kernel_size, config.conv_act), (0, HiddenAct::Fixed(Activation::Tanh)));
+    }
+
+    #[test]
+    fn kinds_of_attention_are_text_or_a_list() {
+        for (list, c2p, p2c) in [
+            (r#""P2C | c2p""#, true, true),
+            (r#"["c2p"]"#, true, false),
+            (r#""p2c""#, false, true),
+            ("[]", false, false),
+            ("null", false, false),
+        ] {
+            let config = parse(&changed(r#""p2c|c2p""#, list)).expect(list);
+            assert_eq!((config.c2p, config.p2c), (c2p, p2c), "{list}");
+        }
+    }
+
+    #[test]
+    fn the_first_version_has_nothing_of_the_second() {
+        let config = parse(&changed("deberta-v2", "deberta")).expect("a sound config");
+        assert_eq!(config.model_type, "deberta");
+        assert!(!config.share_att_key && !config.norm_rel_ebd && config.position_buckets == 0 && config.span() == 80);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let last = r#""position_biased_input":false"#;
+        for (from, to, says) in [
+            (r#""p2c|c2p""#, r#""p2c|p2p""#, "pos_att_type 'p2p'"),
+            (r#""p2c|c2p""#, r#"["c2p","c2p"]"#, "twice"),
+            (r#""p2c|c2p""#, "[1]", "pos_att_type"),
+            (r#""p2c|c2p""#, "true", "pos_att_type"),
+            (r#""num_attention_heads":4"#, r#""num_attention_heads":5"#, "does not divide"),
+            (r#""num_attention_heads":4"#, r#""num_attention_heads":0"#, "num_attention_heads"),
+            (r#""position_buckets":16"#, r#""position_buckets":"16""#, "position_buckets"),
+            (r#""position_buckets":16"#, r#""position_buckets":1"#, "position_buckets"),
+            (r#""position_buckets":16"#, r#""position_buckets":16,"max_relative_positions":9"#, "position_buckets"),
+            (r#""layer_norm""#, r#""rms_norm""#, "norm_rel_ebd 'rms_norm'"),
+            (r#""max_position_embeddings":80"#, r#""max_position_embeddings":4000000000"#, "max_position_embeddings"),
+            (last, r#""conv_kernel_size":4"#, "conv_kernel_size"),
+            (last, r#""conv_kernel_size":3,"conv_groups":5"#, "conv_groups"),
+            (last, r#""conv_kernel_size":3,"conv_groups":0"#, "conv_groups"),
+            (last, r#""conv_kernel_size":3,"conv_act":"prelu""#, "conv_act"),
+            (last, r#""conv_act":"gelo""#, "conv_act 'gelo'"),
+            (last, r#""attention_head_size":64"#, "attention_head_size"),
+            (last, r#""talking_head":true"#, "talking_head"),
+            (last, r#""embedding_size":0"#, "embedding_size"),
+            (last, r#""position_biased_input":1"#, "position_biased_input"),
+        ] {
+            let text = changed(from, to);
+            let message = parse(&text).expect_err(&text).to_string();
+            assert!(message.contains(says), "{says}: {message}");
+        }
+    }
+}
