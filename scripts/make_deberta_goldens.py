@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import DebertaConfig, DebertaForMaskedLM, DebertaModel, DebertaV2Config, DebertaV2ForMaskedLM
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoTokenizer, DebertaConfig, DebertaForMaskedLM, DebertaModel, DebertaV2Config, DebertaV2ForMaskedLM
 from transformers import DebertaV2ForSequenceClassification, DebertaV2Model
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
@@ -100,6 +101,50 @@ case("deberta-v2-classification", 31, cls=DebertaV2ForSequenceClassification, po
 case("deberta", 41, cls=DebertaModel, max_relative_positions=5, type_vocab_size=2)
 case("deberta-c2p", 42, cls=DebertaModel, pos_att_type="c2p", position_biased_input=True, rewrite=as_text)
 case("deberta-masked-lm", 43, cls=DebertaForMaskedLM, pos_att_type=["p2c"], embedding_size=10)
+
+# --- text, with the byte-level BPE of the first version: no tokenizer.json, and special tokens that only the class names ------------
+TEXTS = ["Hello, world!", "", "  two  spaces ", "hello worlds [MASK] [SEP]x", "Héllo 你好 😀 world", {"text": "Hello", "pair": " world world"},
+         {"text": "a", "pair": ""}]
+
+
+def text_case(name, seed):
+    torch.manual_seed(seed)
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    bpe = ByteLevelBPETokenizer(add_prefix_space=False)
+    corpus = ["Hello, world! hello worlds"] * 3
+    bpe.train_from_iterator(corpus, vocab_size=290, min_frequency=2, special_tokens=["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], show_progress=False)
+    bpe.save_model(str(folder))
+    # As microsoft/deberta-base has it: the class follows from config.json.
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "vocab_type": "gpt2"}) + "\n")
+    size = bpe.get_vocab_size()
+    config = DebertaConfig(vocab_size=size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
+                           max_position_embeddings=64, relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=False)
+    model = randomize(DebertaModel(config))
+    model.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer).__name__ == "DebertaTokenizer"
+    cases, tensors = [], {}
+    for special in (True, False):
+        for value in TEXTS:
+            # As a batch of one: given alone, an empty pair is taken for no pair at all.
+            given = [value] if isinstance(value, str) else [(value["text"], value["pair"])]
+            f = tokenizer(given, add_special_tokens=special).encodings[0]
+            tokens = tokenizer.convert_ids_to_tokens(f.ids)
+            if special:
+                with torch.inference_mode():
+                    out = model(input_ids=torch.tensor([f.ids]), output_hidden_states=True)
+                tensors[f"{len(cases)}.hidden_states"] = torch.stack(out.hidden_states)[:, 0]
+            cases.append({"input": value, "addSpecialTokens": special, "tokens": tokens, "ids": f.ids, "typeIds": f.type_ids,
+                          "offsets": f.offsets, "wordIds": f.word_ids, "sequenceIds": f.sequence_ids,
+                          "specialTokensMask": f.special_tokens_mask} | ({"states": True} if special else {}))
+    text = json.dumps(VERSIONS | {"unkToken": "[UNK]", "cases": cases}, separators=(",", ":"))
+    (folder / "goldens.json").write_text(text.replace('{"input"', '\n{"input"') + "\n")
+    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, folder / "goldens.safetensors")
+
+
+text_case("text-deberta", 51)
 
 buckets = []
 for count, most in [(256, 512), (320, 512), (32, 128), (16, 80), (6, 24), (6, 13), (6, 28), (7, 40), (2, 9), (64, 1024), (128, 512)]:

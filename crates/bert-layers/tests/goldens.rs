@@ -112,6 +112,7 @@ fn texts() {
         "text-tokenizer-json-overruled",
         "text-byte-level",
         "text-byte-level-prefix",
+        "text-deberta",
     ] {
         let name = format!("goldens-extra/{name}");
         let goldens = Goldens::read(&name);

@@ -42,6 +42,15 @@ impl Config {
         }
     }
 
+    /// A field that is absent or null is left to its default.
+    pub fn text(&self, field: &str) -> Result<Option<&str>> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.invalid(format!("field '{field}' must be text, is {other}"))),
+        }
+    }
+
     /// A special token such as `cls_token`, `[CLS]` where the field is absent.
     pub fn special_token(&self, role: &str) -> Result<AddedToken> {
         self.special_token_or(role, &format!("[{}]", role.to_uppercase()))
