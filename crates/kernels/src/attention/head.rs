@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Heads;
+use super::bias::TextBias;
 use super::number::Number;
 use crate::gemm::{Ahead, Product, Tile};
 use crate::math::exp;
@@ -20,6 +21,8 @@ pub(super) struct Head<'a, N, Y> {
     pub keys: &'a [usize],
     /// The rows to compute.
     pub queries: Range<usize>,
+    /// What distances add to scores.
+    pub bias: Option<TextBias>,
     pub out: Shared<'a, Y>,
     pub layout: Layout,
 }
@@ -78,6 +81,11 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
             work.scores(s, start..end, queries, keys, scores);
+            if let Some(bias) = &work.bias {
+                for (query, scores) in (start..end).zip(scores.chunks_exact_mut(work.layout.stride)) {
+                    bias.add(query, work.keys, scores);
+                }
+            }
             let totals = work.softmax(s, end - start, scores);
             work.results(s, start..end, scores, values, &totals);
             start = end;

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::Heads;
+use super::Scoring;
+use super::bias::TextBias;
 use crate::math::exp;
 use crate::memory::with_scratch;
 use crate::simd::{Simd, Work};
@@ -13,7 +14,7 @@ use crate::team::{Shared, Team};
 use crate::{Bf16, Kernels, team};
 
 impl Kernels {
-    /// For each text, head and query row: `softmax(scale · q·kᵀ)` over the text's keys.
+    /// For each text, head and query row: `softmax(scale · q·kᵀ + bias)` over the text's keys.
     ///
     /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
     /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0;
@@ -23,32 +24,32 @@ impl Kernels {
     ///
     /// # Panics
     /// If sizes do not fit each other, or `scale` is not positive.
-    pub fn attention_probabilities(
+    pub fn attention_probabilities<'s>(
         self,
         team: &dyn Team,
         qkv: &[f32],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        probabilities(self, team, qkv, texts, mask, heads, out);
+        probabilities(self, team, qkv, texts, mask, scoring.into(), out);
     }
 
     /// [`attention_probabilities`](Self::attention_probabilities) of queries and keys in bf16.
     ///
     /// # Panics
     /// As [`attention_probabilities`](Self::attention_probabilities).
-    pub fn attention_probabilities_bf16(
+    pub fn attention_probabilities_bf16<'s>(
         self,
         team: &dyn Team,
         qkv: &[Bf16],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        probabilities(self, team, qkv, texts, mask, heads, out);
+        probabilities(self, team, qkv, texts, mask, scoring.into(), out);
     }
 }
 
@@ -75,11 +76,13 @@ fn probabilities<N: Number>(
     qkv: &[N],
     texts: &[Range<usize>],
     mask: Option<&[bool]>,
-    heads: Heads,
+    scoring: Scoring<'_>,
     out: &mut [f32],
 ) {
+    scoring.check();
+    let heads = scoring.heads;
     let stride = 3 * heads.hidden();
-    assert!(heads.scale > 0.0 && stride > 0, "probabilities: heads");
+    assert!(stride > 0, "probabilities: heads");
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
@@ -103,6 +106,7 @@ fn probabilities<N: Number>(
         // SAFETY: each text and head has a part of its own.
         let out = unsafe { out.part(start..start + size) };
         let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
+        let bias = scoring.bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         // The head's queries or keys, in f32.
         let copy = |row: usize, which: usize, to: &mut [f32]| {
             let from = (text.start + row) * stride + which * heads.hidden() + head * heads.dim;
@@ -116,7 +120,8 @@ fn probabilities<N: Number>(
             }
             for (row, out) in out.chunks_exact_mut(text.len()).enumerate() {
                 copy(row, 0, query);
-                kernels.vectorize(Row { query, keys: packed, scale: heads.scale, scores });
+                let bias = bias.as_ref().map(|bias| (bias, row, &keys[..]));
+                kernels.vectorize(Row { query, keys: packed, bias, scale: heads.scale, scores });
                 out.fill(0.0);
                 keys.iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
             }
@@ -129,6 +134,8 @@ struct Row<'a> {
     query: &'a [f32],
     /// As long as the query, one after the other.
     keys: &'a [f32],
+    /// What distances add, from which row, to which keys.
+    bias: Option<(&'a TextBias, usize, &'a [usize])>,
     scale: f32,
     /// One for each key: the result.
     scores: &'a mut [f32],
@@ -139,9 +146,12 @@ impl Work for Row<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Row { query, keys, scale, scores } = self;
+        let Row { query, keys, bias, scale, scores } = self;
         for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
             *score = dot(s, query, key);
+        }
+        if let Some((bias, row, keys)) = bias {
+            bias.add(row, keys, scores);
         }
         softmax(s, scores, scale);
     }
