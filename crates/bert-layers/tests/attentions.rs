@@ -3,7 +3,7 @@
 mod support;
 
 use bert_layers::{DeviceChoice, Dtype, EncodeOptions, Encoder, Input, Layers, LoadOptions};
-use support::{Case, DEVICES, Goldens, fixture, load};
+use support::{Case, DEVICES, FAMILIES, Goldens, fixture, load};
 
 fn options(layers: Layers) -> EncodeOptions {
     EncodeOptions { layers, attentions: true, ..EncodeOptions::default() }
@@ -11,11 +11,17 @@ fn options(layers: Layers) -> EncodeOptions {
 
 #[test]
 fn equal_transformers() {
-    for name in ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu_new"] {
+    let families = FAMILIES.map(|family| format!("goldens/{family}"));
+    let variants = ["mpnet-padding-inside", "albert-groups", "data2vec-text", "rembert", "splinter"];
+    let berts = ["bert", "bert-relu", "bert-gelu_new"].map(|bert| format!("goldens/{bert}"));
+    for name in berts.into_iter().chain(families).chain(variants.map(|name| format!("goldens-families/{name}"))) {
+        let name = name.as_str();
         let goldens = Goldens::read(name);
         for device in DEVICES {
             let encoder = load(name, device);
-            for case_name in ["short", "long"] {
+            for case_name in
+                ["short", "long"].into_iter().filter(|case| goldens.find(&format!("{case}.attentions")).is_some())
+            {
                 let case = Case::read(&goldens, case_name);
                 let (shape, theirs) = goldens.get(&format!("{case_name}.attentions"));
                 let &[blocks, texts, heads, longest, _] = &shape[..] else { panic!("five dimensions") };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::activation::HiddenAct;
 use crate::{Error, Result};
 
 /// A parsed `config.json`.
@@ -73,5 +74,21 @@ impl<'a> Fields<'a> {
     pub fn flag(&self, field: &str) -> Result<bool> {
         let Some(value) = self.get(field) else { return Ok(false) };
         value.as_bool().ok_or_else(|| self.invalid(format!("field '{field}' must be true or false, is {value}")))
+    }
+
+    /// The activation that a field names.
+    pub fn activation_or(&self, field: &str, default: &str) -> Result<HiddenAct> {
+        let name = self.string_or(field, default)?;
+        HiddenAct::named(name).ok_or_else(|| {
+            self.unsupported(format!("{field} '{name}' is not known; known: {}", HiddenAct::names().join(", ")))
+        })
+    }
+
+    /// Whether heads of one size make up a hidden state.
+    pub fn divides(&self, heads: (&str, usize), hidden: (&str, usize)) -> Result<()> {
+        match hidden.1.is_multiple_of(heads.1) {
+            true => Ok(()),
+            false => Err(self.invalid(format!("{} {} does not divide {} {}", heads.0, heads.1, hidden.0, hidden.1))),
+        }
     }
 }

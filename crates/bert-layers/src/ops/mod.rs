@@ -7,7 +7,7 @@ mod cpu;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use bert_layers_kernels::Activation;
+use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
@@ -23,6 +23,8 @@ pub struct Attention<'a> {
     pub mask: Option<&'a [bool]>,
     /// Heads; the width of q, of k and of v is a multiple of it.
     pub heads: usize,
+    /// What distances of keys add to scores.
+    pub bias: Option<&'a DistanceBias>,
 }
 
 /// Who reads a result: an implementation may give it in just the form that its reader takes.
@@ -111,7 +113,7 @@ pub trait Ops: Send + Sync {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
-    /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
+    /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
     fn attention(
         &self,
         qkv: &Self::Rows<'_>,
@@ -119,7 +121,7 @@ pub trait Ops: Send + Sync {
         next: &Self::Linear,
     ) -> Result<Self::Rows<'static>>;
 
-    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
+    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d + bias)`: text after text `[head][query][key]` in f32, a masked
     /// key with 0.
     fn attention_probabilities(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()>;
 

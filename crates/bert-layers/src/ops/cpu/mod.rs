@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
+    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table, Team,
 };
 
 pub use self::linear::Linear;
@@ -271,22 +271,22 @@ impl Ops for Cpu {
     fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let heads = heads(attention, hidden);
+        let scoring = scoring(attention, hidden);
         let (texts, mask) = (attention.texts, attention.mask);
         match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
                 let mut out = self.scratch.bf16(count * hidden)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, &mut out[..]);
+                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, &mut out[..]);
                 Ok(Rows::low_only(count, hidden, Low::Bf16(out)))
             }
             (Low::Bf16(qkv), _) => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, out.f32_mut());
+                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
             _ => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, heads, out.f32_mut());
+                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
         }
@@ -294,11 +294,11 @@ impl Ops for Cpu {
 
     fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
         self.cancel.check()?;
-        let heads = heads(attention, qkv.width() / 3);
+        let scoring = scoring(attention, qkv.width() / 3);
         let (texts, mask) = (attention.texts, attention.mask);
         match qkv.low() {
-            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, heads, out),
-            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, heads, out),
+            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, scoring, out),
+            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, scoring, out),
         }
         Ok(())
     }
@@ -317,7 +317,8 @@ impl Ops for Cpu {
     }
 }
 
-fn heads(attention: &Attention<'_>, hidden: usize) -> Heads {
+fn scoring<'a>(attention: &Attention<'a>, hidden: usize) -> Scoring<'a> {
     let dim = hidden / attention.heads;
-    Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() }
+    let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+    Scoring { heads, bias: attention.bias }
 }
