@@ -3,7 +3,7 @@
 mod support;
 
 use bert_layers::{DeviceChoice, Dtype, EncodeOptions, Encoder, Input, Layers, LoadOptions};
-use support::{Case, DEVICES, Goldens, fixture, load};
+use support::{Case, DEVICES, FAMILIES, Goldens, fixture, load};
 
 fn options(layers: Layers) -> EncodeOptions {
     EncodeOptions { layers, attentions: true, ..EncodeOptions::default() }
@@ -11,18 +11,21 @@ fn options(layers: Layers) -> EncodeOptions {
 
 #[test]
 fn equal_transformers() {
-    for name in [
-        "goldens/bert",
-        "goldens/bert-relu",
-        "goldens/bert-gelu_new",
-        "goldens/deberta-v2",
-        "goldens-extra/deberta-v2-c2p",
-        "goldens-extra/deberta-v2-p2c",
-        "goldens-extra/deberta-v2-own-keys",
-        "goldens-extra/deberta-v2-no-buckets",
-        "goldens-extra/deberta-v2-no-relative",
-        "goldens-extra/deberta",
-    ] {
+    let families = FAMILIES.map(|family| format!("goldens/{family}"));
+    let variants = ["mpnet-padding-inside", "albert-groups", "data2vec-text", "rembert", "splinter"]
+        .map(|name| format!("goldens-families/{name}"));
+    let deberta = [
+        "deberta-v2-c2p",
+        "deberta-v2-p2c",
+        "deberta-v2-own-keys",
+        "deberta-v2-no-buckets",
+        "deberta-v2-no-relative",
+        "deberta",
+    ]
+    .map(|name| format!("goldens-extra/{name}"));
+    let berts = ["bert", "bert-relu", "bert-gelu_new"].map(|bert| format!("goldens/{bert}"));
+    for name in berts.into_iter().chain(families).chain(variants).chain(deberta) {
+        let name = name.as_str();
         let goldens = Goldens::read(name);
         for device in DEVICES {
             let encoder = load(name, device);

@@ -34,7 +34,7 @@ impl Tables {
 
     fn scoring(&self) -> Scoring<'_> {
         let tables = Disentangled { keys: self.keys.as_deref(), queries: self.queries.as_deref(), rows: &self.rows };
-        Scoring { heads: self.heads, disentangled: Some(tables) }
+        Scoring { disentangled: Some(tables), ..Scoring::from(self.heads) }
     }
 }
 

@@ -104,6 +104,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.get(field) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.invalid(format!("field '{field}' must be true or false, is {value}")))
     }
+
     /// The activation that a field names.
     pub fn activation_or(&self, field: &str, default: &str) -> Result<HiddenAct> {
         let name = self.string_or(field, default)?;

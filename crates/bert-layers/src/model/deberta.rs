@@ -113,17 +113,19 @@ struct DebertaLayer<O: Ops> {
 
 impl<O: Ops> DebertaLayer<O> {
     fn load(load: &mut Loader<'_, O>, config: &DebertaConfig, relative: &RelativeEmbeddings, i: usize) -> Result<Self> {
-        let at = format!("encoder.layer.{i}");
         let blocks = Blocks {
-            uses: Vec::new(),
-            at: &|_| String::new(),
+            layers: config.num_hidden_layers,
+            groups: config.num_hidden_layers,
+            at: |block| format!("encoder.layer.{block}"),
             names: &bert::BLOCK,
             hidden: config.hidden_size,
             heads: config.num_attention_heads,
             intermediate: config.intermediate_size,
             act: config.hidden_act,
             eps: config.layer_norm_eps,
+            bias: None,
         };
+        let at = (blocks.at)(i);
         let (query_key_value, disentangled) = self_attention(load, config, relative, &format!("{at}.attention.self"))?;
         let block = BertLayer::load_after(query_key_value, Some(disentangled), load, &blocks, &at)?;
         let conv = if i == 0 && config.conv_kernel_size > 0 { Some(ConvLayer::load(load, config)?) } else { None };

@@ -34,9 +34,9 @@ pub(super) trait Block<O: Ops> {
     fn settle(&mut self, ops: &O) -> Result<()>;
 }
 
-/// Loads blocks with `block`: `uses` says which block each layer is, `0..count` where each has its own, and a new one has the next
-/// number. `input` embeds the samples, which are run through each block where they are wanted; a block is settled when it has
-/// seen them in all its layers.
+/// Loads blocks with `block`: `uses` says which block each layer is, `0..count` where each has its own. Layers that share one follow
+/// each other, and a new one has the next number. `input` embeds the samples, which are run through all layers where they are
+/// wanted; a block is settled when it has seen them in each of its layers.
 pub(super) fn load<'s, O: Ops, B: Block<O>>(
     ops: &O,
     uses: impl IntoIterator<Item = usize>,
@@ -44,17 +44,17 @@ pub(super) fn load<'s, O: Ops, B: Block<O>>(
     input: impl FnOnce() -> Result<O::Rows<'s>>,
     mut block: impl FnMut(usize) -> Result<B>,
 ) -> Result<Vec<B>> {
-    let uses: Vec<usize> = uses.into_iter().collect();
     let mut hidden = if ops.wants_samples() { Some(input()?) } else { None };
-    let mut blocks: Vec<B> = Vec::with_capacity(uses.len().min(1024));
-    for (layer, &used) in uses.iter().enumerate() {
+    let mut blocks: Vec<B> = Vec::new();
+    let mut uses = uses.into_iter().peekable();
+    while let Some(used) = uses.next() {
         if used == blocks.len() {
             blocks.push(block(used)?);
         }
         if let Some(input) = hidden {
             let wanted = Wanted { keep: None, attentions: Vec::new() };
             hidden = Some(blocks[used].forward(ops, samples, input, None, wanted)?);
-            if !uses[layer + 1..].contains(&used) {
+            if uses.peek() != Some(&used) {
                 blocks[used].settle(ops)?;
             }
         }

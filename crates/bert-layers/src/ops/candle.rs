@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bert_layers_kernels::{Activation, Kernels, Solo};
+use bert_layers_kernels::{Activation, DistanceBias, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
 use super::{Attention, Distances, For, Ops};
@@ -72,6 +72,16 @@ impl Candle {
         Ok(normed.broadcast_mul(&norm.weight)?.broadcast_add(&norm.bias)?.to_dtype(self.dtype)?)
     }
 
+    /// The bias of each head, query and key of a text of `len` tokens.
+    fn bias(&self, bias: &DistanceBias, len: usize) -> Result<Tensor> {
+        let reach = bias.reach() as f64;
+        let table = Tensor::from_slice(bias.table(), (bias.heads(), 2 * bias.reach() + 1), &self.device)?;
+        let at = Tensor::arange(0f32, len as f32, &self.device)?;
+        let distances = at.unsqueeze(0)?.broadcast_sub(&at.unsqueeze(1)?)?; // [query][key]
+        let places = (distances.clamp(-reach, reach)? + reach)?.to_dtype(DType::U32)?.flatten_all()?;
+        Ok(table.index_select(&places, 1)?.reshape((bias.heads(), len, len))?)
+    }
+
     /// `Σ tableᵢ[rowsᵢ]`
     fn sum(&self, lookups: &[(&Tensor, &[u32])]) -> Result<Tensor> {
         self.cancel.check()?;
@@ -109,7 +119,7 @@ impl Candle {
         Ok(terms)
     }
 
-    /// softmax(q·kᵀ / √d) of one text, [heads, queries, keys], in f32.
+    /// softmax(q·kᵀ / √d + bias) of one text, [heads, queries, keys], in f32.
     fn probabilities(
         &self,
         qkv: &Tensor,
@@ -127,6 +137,9 @@ impl Candle {
             }
         }
         scores = (scores / ((q.dim(2)? * terms) as f64).sqrt())?;
+        if let Some(bias) = attention.bias {
+            scores = (scores + self.bias(bias, text.len())?)?;
+        }
         if let Some(mask) = attention.mask {
             let bias: Vec<f32> =
                 mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();

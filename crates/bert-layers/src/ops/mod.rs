@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bert_layers_kernels::Activation;
+use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
@@ -24,6 +24,8 @@ pub struct Attention<'a, D> {
     pub mask: Option<&'a [bool]>,
     /// Heads; the width of q, of k and of v is a multiple of it.
     pub heads: usize,
+    /// What distances of keys add to scores.
+    pub bias: Option<&'a DistanceBias>,
     /// What distances add to the scores, in DeBERTa.
     pub disentangled: Option<&'a D>,
 }
@@ -156,7 +158,7 @@ pub trait Ops: Send + Sync {
         size: usize,
     ) -> Result<Self::Rows<'static>>;
 
-    /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
+    /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
     ///
     /// Disentangled, for the query at position i and the key at j: `softmax((qᵢ·kⱼ + qᵢ·K(i−j) + kⱼ·Q(i−j)) / √(d · terms)) · v`.
     fn attention(
@@ -166,7 +168,7 @@ pub trait Ops: Send + Sync {
         next: &Self::Linear,
     ) -> Result<Self::Rows<'static>>;
 
-    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
+    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d + bias)`: text after text `[head][query][key]` in f32, a masked
     /// key with 0.
     fn attention_probabilities(
         &self,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Heads;
+use super::bias::TextBias;
 use super::disentangled::{Distances, Room};
 use super::number::Number;
 use crate::gemm::{Ahead, Product, Start, Tile};
@@ -23,6 +24,8 @@ pub(super) struct Head<'a, N, Y> {
     pub queries: Range<usize>,
     /// What the distances of queries and keys add.
     pub distances: Option<Distances<'a>>,
+    /// What distances add to scores.
+    pub bias: Option<TextBias>,
     pub out: Shared<'a, Y>,
     pub layout: Layout,
 }
@@ -100,6 +103,11 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
                 }
             };
             work.scores(s, start..end, queries, keys, scores);
+            if let Some(bias) = &work.bias {
+                for (query, scores) in (start..end).zip(scores.chunks_exact_mut(work.layout.stride)) {
+                    bias.add(query, work.keys, scores);
+                }
+            }
             let totals = work.softmax(s, end - start, scores);
             work.results(s, start..end, scores, values, &totals);
             start = end;

@@ -8,6 +8,7 @@
 //! A masked key is left out while packing. So it costs nothing, its weight is exactly 0 whatever it holds, and the result
 //! is, bit for bit, that of a text without it (unless distances count: they are those of the text with it).
 
+mod bias;
 mod disentangled;
 mod head;
 mod number;
@@ -15,6 +16,7 @@ mod probabilities;
 
 use std::ops::Range;
 
+pub use bias::DistanceBias;
 pub use disentangled::Disentangled;
 use disentangled::Distances;
 use head::{Head, Layout, OnScratch};
@@ -50,18 +52,27 @@ impl Heads {
 pub struct Scoring<'a> {
     /// How rows are cut into heads, and how products are scaled.
     pub heads: Heads,
+    /// What is added to the scaled products.
+    pub bias: Option<&'a DistanceBias>,
     /// Vectors of distances, multiplied with queries and keys and added to q·k before it is scaled.
     pub disentangled: Option<Disentangled<'a>>,
 }
 
 impl From<Heads> for Scoring<'_> {
     fn from(heads: Heads) -> Self {
-        Scoring { heads, disentangled: None }
+        Scoring { heads, bias: None, disentangled: None }
+    }
+}
+
+impl Scoring<'_> {
+    fn check(&self) {
+        assert!(self.heads.scale > 0.0, "attention: scale");
+        assert!(self.bias.is_none_or(|bias| bias.heads() == self.heads.count), "attention: heads of the bias");
     }
 }
 
 impl Kernels {
-    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ) · v` over the text's keys.
+    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ + bias) · v` over the text's keys.
     ///
     /// - `qkv`: rows of 3 · hidden floats: queries, keys, values, each head after head.
     /// - `texts`: the rows of each text, ascending. Rows in between are left as they are.
@@ -116,9 +127,9 @@ fn attention<N: Number, Y: Element>(
     scoring: Scoring<'_>,
     out: &mut [Y],
 ) {
-    let Scoring { heads, disentangled } = scoring;
+    scoring.check();
+    let Scoring { heads, bias, disentangled } = scoring;
     let hidden = heads.hidden();
-    assert!(heads.scale > 0.0, "attention: scale");
     assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
     if out.is_empty() {
         return;
@@ -141,12 +152,13 @@ fn attention<N: Number, Y: Element>(
     team::run(team, tasks.len(), |task| {
         let Task { text, head, queries } = tasks[task].clone();
         let distances = disentangled.map(|tables| Distances { tables, text: text.clone(), queries: queries.clone() });
+        let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         let keys: Vec<usize> = match mask {
             Some(mask) => text.filter(|&row| mask[row]).collect(),
             None => text.collect(),
         };
         let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel, distances.as_ref());
-        let work = Head { qkv, heads, head, keys: &keys, queries, distances, out, layout };
+        let work = Head { qkv, heads, head, keys: &keys, queries, bias, distances, out, layout };
         with_scratch(layout.len(), |scratch| {
             N::Product::vectorize(kernels, OnScratch { work, scratch });
         });

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::Scoring;
+use super::bias::TextBias;
 use crate::math::exp;
 use crate::memory::with_scratch;
 use crate::simd::{Simd, Work};
@@ -13,7 +14,7 @@ use crate::team::{Shared, Team};
 use crate::{Bf16, Kernels, team};
 
 impl Kernels {
-    /// For each text, head and query row: `softmax(scale · q·kᵀ)` over the text's keys.
+    /// For each text, head and query row: `softmax(scale · q·kᵀ + bias)` over the text's keys.
     ///
     /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
     /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0;
@@ -88,9 +89,10 @@ fn probabilities<N: Number>(
     scoring: Scoring<'_>,
     out: &mut [f32],
 ) {
-    let Scoring { heads, disentangled } = scoring;
+    scoring.check();
+    let Scoring { heads, bias, disentangled } = scoring;
     let stride = 3 * heads.hidden();
-    assert!(heads.scale > 0.0 && stride > 0, "probabilities: heads");
+    assert!(stride > 0, "probabilities: heads");
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
@@ -115,6 +117,7 @@ fn probabilities<N: Number>(
         // SAFETY: each text and head has a part of its own.
         let out = unsafe { out.part(start..start + size) };
         let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
+        let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         // The head's queries or keys, in f32.
         let copy = |row: usize, which: usize, to: &mut [f32]| {
             let from = (text.start + row) * stride + which * heads.hidden() + head * heads.dim;
@@ -138,6 +141,7 @@ fn probabilities<N: Number>(
             }
             for (row, out) in out.chunks_exact_mut(text.len()).enumerate() {
                 copy(row, 0, query);
+                let bias = bias.as_ref().map(|bias| (bias, row));
                 // The distance of this query from key 0 is that many rows from the first.
                 let zero = row + text.len() - 1;
                 kernels.vectorize(Row {
@@ -147,6 +151,7 @@ fn probabilities<N: Number>(
                     near_keys: &near_keys,
                     near_queries: &near_queries,
                     zero,
+                    bias,
                     scale: heads.scale,
                     scores,
                 });
@@ -169,6 +174,8 @@ struct Row<'a> {
     near_queries: &'a [f32],
     /// Which of these is of the query's distance from position 0.
     zero: usize,
+    /// What distances add, from which row.
+    bias: Option<(&'a TextBias, usize)>,
     scale: f32,
     /// One for each key: the result.
     scores: &'a mut [f32],
@@ -179,7 +186,7 @@ impl Work for Row<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Row { query, keys, places, near_keys, near_queries, zero, scale, scores } = self;
+        let Row { query, keys, places, near_keys, near_queries, zero, bias, scale, scores } = self;
         let dim = query.len();
         for ((score, key), place) in scores.iter_mut().zip(keys.chunks_exact(dim)).zip(places) {
             let near = (zero - place) * dim..(zero - place + 1) * dim;
@@ -190,6 +197,9 @@ impl Work for Row<'_> {
             if let Some(near) = near_queries.get(near) {
                 *score += dot(s, key, near);
             }
+        }
+        if let Some((bias, row)) = bias {
+            bias.add(row, places, scores);
         }
         softmax(s, scores, scale);
     }

@@ -395,6 +395,7 @@ fn scoring<'a>(attention: &Attention<'a, Disentangled>, hidden: usize) -> Scorin
     let terms = attention.disentangled.map_or(1, |disentangled| disentangled.terms);
     Scoring {
         heads: Heads { count: attention.heads, dim, scale: 1.0 / ((dim * terms) as f32).sqrt() },
+        bias: attention.bias,
         disentangled: attention.disentangled.map(Disentangled::tables),
     }
 }
