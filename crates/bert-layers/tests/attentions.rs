@@ -89,24 +89,32 @@ fn depend_on_nothing_but_the_text() {
             attention_mask: (len % 3 == 0).then(|| (0..len).map(|i| i == 0 || i % 4 != 1).collect()),
         })
         .collect();
-    for dtype in [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8] {
+    let dtypes = [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8];
+    for (family, dtype) in
+        ["bert", "albert", "mpnet"].into_iter().flat_map(|family| dtypes.map(|dtype| (family, dtype)))
+    {
         let encoder = |threads| {
             let options =
                 LoadOptions { device: DeviceChoice::Cpu, dtype, threads: Some(threads), ..LoadOptions::default() };
-            Encoder::from_pretrained(&fixture("goldens/bert").to_string_lossy(), &options).expect("a sound fixture")
+            let folder = fixture(&format!("goldens/{family}"));
+            Encoder::from_pretrained(&folder.to_string_lossy(), &options).expect("a sound fixture")
         };
         let (one, three) = (encoder(1), encoder(3));
         let together = three.encode(&inputs, &options(Layers::List(vec![3, 0, -1]))).expect("sound inputs");
         let weights = together.attentions().expect("asked for");
         assert_eq!(weights.layers(), [3, 4]);
         let plain = one.encode(&inputs, &EncodeOptions::default()).expect("sound inputs");
-        assert_eq!(together.layer(3), plain.layer(3), "{dtype}");
+        assert_eq!(together.layer(3), plain.layer(3), "{family} {dtype}");
         for (text, input) in inputs.iter().enumerate() {
             let alone = one.encode(std::slice::from_ref(input), &options(Layers::All)).expect("sound inputs");
             let alone = alone.attentions().expect("asked for");
             for layer in [3, 4] {
                 for head in 0..4 {
-                    assert_eq!(weights.get(layer, head, text), alone.get(layer, head, 0), "{dtype}, text {text}");
+                    assert_eq!(
+                        weights.get(layer, head, text),
+                        alone.get(layer, head, 0),
+                        "{family} {dtype}, text {text}"
+                    );
                 }
             }
         }
