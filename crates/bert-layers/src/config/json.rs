@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::activation::HiddenAct;
 use crate::{Error, Result};
 
 /// A parsed `config.json`.
@@ -70,8 +71,53 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.invalid(format!("field '{field}' must be a number of at least 0, is {value}")))
     }
 
+    /// A count, or none where the field is absent or not positive: −1 and 0 stand for "not given".
+    pub fn positive(&self, field: &str) -> Result<Option<usize>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) if value.as_i64().is_some_and(|n| n <= 0) => Ok(None),
+            Some(_) => self.count(field, 1).map(Some),
+        }
+    }
+
+    /// Words, lower-cased: a list of them, or one text that has `separator` between them. None where the field is absent.
+    pub fn strings(&self, field: &str, separator: char) -> Result<Vec<String>> {
+        let wrong =
+            |value: &Value| self.invalid(format!("field '{field}' must be text or a list of texts, is {value}"));
+        match self.get(field) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(text.split(separator).map(|word| word.trim().to_lowercase()).collect()),
+            Some(value) => value
+                .as_array()
+                .ok_or_else(|| wrong(value))?
+                .iter()
+                .map(|word| word.as_str().map(str::to_lowercase).ok_or_else(|| wrong(value)))
+                .collect(),
+        }
+    }
+
     pub fn flag(&self, field: &str) -> Result<bool> {
-        let Some(value) = self.get(field) else { return Ok(false) };
+        self.flag_or(field, false)
+    }
+
+    pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
+        let Some(value) = self.get(field) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.invalid(format!("field '{field}' must be true or false, is {value}")))
+    }
+
+    /// The activation that a field names.
+    pub fn activation_or(&self, field: &str, default: &str) -> Result<HiddenAct> {
+        let name = self.string_or(field, default)?;
+        HiddenAct::named(name).ok_or_else(|| {
+            self.unsupported(format!("{field} '{name}' is not known; known: {}", HiddenAct::names().join(", ")))
+        })
+    }
+
+    /// Whether heads of one size make up a hidden state.
+    pub fn divides(&self, heads: (&str, usize), hidden: (&str, usize)) -> Result<()> {
+        match hidden.1.is_multiple_of(heads.1) {
+            true => Ok(()),
+            false => Err(self.invalid(format!("{} {} does not divide {} {}", heads.0, heads.1, hidden.0, hidden.1))),
+        }
     }
 }

@@ -6,14 +6,19 @@
 //! like everything else; scores and sums are f32.
 //!
 //! A masked key is left out while packing. So it costs nothing, its weight is exactly 0 whatever it holds, and the result
-//! is, bit for bit, that of a text without it.
+//! is, bit for bit, that of a text without it (unless distances count: they are those of the text with it).
 
+mod bias;
+mod disentangled;
 mod head;
 mod number;
 mod probabilities;
 
 use std::ops::Range;
 
+pub use bias::DistanceBias;
+pub use disentangled::Disentangled;
+use disentangled::Distances;
 use head::{Head, Layout, OnScratch};
 use number::Number;
 
@@ -42,8 +47,32 @@ impl Heads {
     }
 }
 
+/// How queries and keys become scores: as BERT's, from [`Heads`] alone, or with what a family adds.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    /// How rows are cut into heads, and how products are scaled.
+    pub heads: Heads,
+    /// What is added to the scaled products.
+    pub bias: Option<&'a DistanceBias>,
+    /// Vectors of distances, multiplied with queries and keys and added to q·k before it is scaled.
+    pub disentangled: Option<Disentangled<'a>>,
+}
+
+impl From<Heads> for Scoring<'_> {
+    fn from(heads: Heads) -> Self {
+        Scoring { heads, bias: None, disentangled: None }
+    }
+}
+
+impl Scoring<'_> {
+    fn check(&self) {
+        assert!(self.heads.scale > 0.0, "attention: scale");
+        assert!(self.bias.is_none_or(|bias| bias.heads() == self.heads.count), "attention: heads of the bias");
+    }
+}
+
 impl Kernels {
-    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ) · v` over the text's keys.
+    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ + bias) · v` over the text's keys.
     ///
     /// - `qkv`: rows of 3 · hidden floats: queries, keys, values, each head after head.
     /// - `texts`: the rows of each text, ascending. Rows in between are left as they are.
@@ -54,35 +83,37 @@ impl Kernels {
     /// A row's result depends on its text only.
     ///
     /// # Panics
-    /// If sizes do not fit each other, texts overlap or are not ascending, or `scale` is not positive.
-    pub fn attention(
+    /// If sizes do not fit each other, texts overlap or are not ascending, `scale` is not positive, or a text is longer than
+    /// there are distances.
+    pub fn attention<'s>(
         self,
         team: &dyn Team,
         qkv: &[f32],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        attention(self, team, qkv, texts, mask, heads, out);
+        attention(self, team, qkv, texts, mask, scoring.into(), out);
     }
 
     /// [`attention`](Self::attention) of queries, keys and values in bf16, with results in f32 or rounded to bf16.
     ///
     /// # Panics
     /// As [`attention`](Self::attention).
-    pub fn attention_bf16<'a>(
+    pub fn attention_bf16<'a, 's>(
         self,
         team: &dyn Team,
         qkv: &[Bf16],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: impl Into<Output<'a>>,
     ) {
+        let scoring = scoring.into();
         match out.into() {
-            Output::F32(out) => attention(self, team, qkv, texts, mask, heads, out),
-            Output::Bf16(out) => attention(self, team, qkv, texts, mask, heads, out),
+            Output::F32(out) => attention(self, team, qkv, texts, mask, scoring, out),
+            Output::Bf16(out) => attention(self, team, qkv, texts, mask, scoring, out),
         }
     }
 }
@@ -93,11 +124,12 @@ fn attention<N: Number, Y: Element>(
     qkv: &[N],
     texts: &[Range<usize>],
     mask: Option<&[bool]>,
-    heads: Heads,
+    scoring: Scoring<'_>,
     out: &mut [Y],
 ) {
+    scoring.check();
+    let Scoring { heads, bias, disentangled } = scoring;
     let hidden = heads.hidden();
-    assert!(heads.scale > 0.0, "attention: scale");
     assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
     if out.is_empty() {
         return;
@@ -112,18 +144,21 @@ fn attention<N: Number, Y: Element>(
         assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
         end = text.end;
     }
+    let disentangled = disentangled.and_then(|tables| tables.checked(hidden, texts));
 
     let tasks = tasks(team.threads(), texts, heads.count);
     let out = Shared::new(out);
     let panel = N::Product::vectorize(kernels, PanelWidth);
     team::run(team, tasks.len(), |task| {
         let Task { text, head, queries } = tasks[task].clone();
+        let distances = disentangled.map(|tables| Distances { tables, text: text.clone(), queries: queries.clone() });
+        let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         let keys: Vec<usize> = match mask {
             Some(mask) => text.filter(|&row| mask[row]).collect(),
             None => text.collect(),
         };
-        let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel);
-        let work = Head { qkv, heads, head, keys: &keys, queries, out, layout };
+        let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel, distances.as_ref());
+        let work = Head { qkv, heads, head, keys: &keys, queries, bias, distances, out, layout };
         with_scratch(layout.len(), |scratch| {
             N::Product::vectorize(kernels, OnScratch { work, scratch });
         });

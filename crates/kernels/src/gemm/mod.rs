@@ -19,6 +19,7 @@ mod product;
 mod tile;
 
 pub use int8::PackedInt8;
+pub(crate) use pack::interleave;
 pub use pack::{PackedBf16, PackedMatrix, Upcoming};
 pub(crate) use product::{Bf16Product, F32Product, Product, Start};
 pub(crate) use tile::{Ahead, Tile};

@@ -117,7 +117,7 @@ impl<E: Encode> Work for Pack<'_, E> {
 
 /// `to[k · PANEL + r] = from[r · steps + k]` for the rows r of `from`.
 #[inline(always)]
-fn interleave<S: Simd>(s: S, from: &[u32], steps: usize, to: &mut [u32]) {
+pub(crate) fn interleave<S: Simd>(s: S, from: &[u32], steps: usize, to: &mut [u32]) {
     let rows = from.len() / steps;
     let mut k = 0;
     if rows == S::WIDTH {

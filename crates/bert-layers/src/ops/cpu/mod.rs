@@ -6,21 +6,24 @@
 //! Hidden states, residuals and norms are f32 always. In bfloat16 and int8 it is the inputs of matrix products that are
 //! converted, by whatever produced them: each operation is told who will read its result.
 
+mod disentangled;
 mod linear;
 mod rows;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
+    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table, Team,
 };
 
+pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
 use self::linear::Matrix;
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
-use super::{Attention, For, Ops};
+use super::{Attention, Distances, For, Ops};
 use crate::weights::Tensor;
 use crate::{Cancel, Dtype, Result};
 
@@ -38,7 +41,12 @@ pub struct Cpu {
 }
 
 /// A table of vectors.
-pub enum Embedding {
+pub struct Embedding {
+    width: usize,
+    entries: Entries,
+}
+
+enum Entries {
     F32(Vec<f32>),
     /// Where matrix products are in a lower precision too.
     Bf16(Vec<Bf16>),
@@ -46,9 +54,9 @@ pub enum Embedding {
 
 impl Embedding {
     fn table(&self) -> Table<'_> {
-        match self {
-            Embedding::F32(table) => Table::F32(table),
-            Embedding::Bf16(table) => Table::Bf16(table),
+        match &self.entries {
+            Entries::F32(table) => Table::F32(table),
+            Entries::Bf16(table) => Table::Bf16(table),
         }
     }
 }
@@ -115,6 +123,16 @@ impl Cpu {
         Ok(())
     }
 
+    /// Sums of table rows.
+    fn sum<'r>(&self, lookups: &[(&Embedding, &[u32])], width: usize, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
+        let count = lookups.first().map_or(0, |(_, rows)| rows.len());
+        let mut out = self.scratch.rows(count, width, keep)?;
+        self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
+        Ok(out)
+    }
+
     /// Rows in bf16: as whoever produced them converted them, or converted now.
     fn as_bf16<'a>(&self, x: &'a Rows<'_>) -> Result<Lent<'a, ScratchRows<Bf16>>> {
         if let Low::Bf16(low) = x.low() {
@@ -165,15 +183,17 @@ impl Ops for Cpu {
     type Embedding = Embedding;
     type Linear = Linear;
     type LayerNorm = LayerNorm;
+    type Disentangled = Disentangled;
     type Rows<'r> = Rows<'r>;
 
     fn load_embedding(&self, table: Tensor) -> Result<Embedding> {
+        let width = table.shape[1];
         if self.dtype == Dtype::Float32 {
-            return Ok(Embedding::F32(table.data));
+            return Ok(Embedding { width, entries: Entries::F32(table.data) });
         }
         let mut rounded = vec![Bf16::default(); table.data.len()];
-        self.kernels.convert(&Solo, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
-        Ok(Embedding::Bf16(rounded))
+        self.kernels.convert(&Solo, &table.data, width, Converted::Bf16(&mut rounded));
+        Ok(Embedding { width, entries: Entries::Bf16(rounded) })
     }
 
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
@@ -186,6 +206,10 @@ impl Ops for Cpu {
 
     fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<LayerNorm> {
         Ok(LayerNorm { weight: weight.data, bias: bias.data, eps })
+    }
+
+    fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Disentangled> {
+        Disentangled::load(self.kernels, &*self.team, distances)
     }
 
     fn wants_samples(&self) -> bool {
@@ -203,13 +227,19 @@ impl Ops for Cpu {
         next: Option<&Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<Rows<'r>> {
-        self.cancel.check()?;
-        let width = norm.weight.len();
-        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
-        let count = lookups.first().map_or(0, |(_, rows)| rows.len());
-        let mut out = self.scratch.rows(count, width, keep)?;
-        self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
+        let out = self.sum(lookups, norm.weight.len(), keep)?;
         self.norm(norm, out, next)
+    }
+
+    fn embed(&self, lookups: &[(&Embedding, &[u32])]) -> Result<Rows<'static>> {
+        self.sum(lookups, lookups.first().map_or(0, |(table, _)| table.width), None)
+    }
+
+    fn project<'r>(&self, x: &Rows<'_>, linear: &Linear, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
+        self.multiply(x, linear, Activation::Identity, None, None, out.f32_mut())?;
+        Ok(out)
     }
 
     fn linear(
@@ -264,37 +294,87 @@ impl Ops for Cpu {
         self.norm(norm, out, next)
     }
 
-    fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
+    fn add_norm<'r>(
+        &self,
+        x: &Rows<'_>,
+        residual: Option<&Rows<'_>>,
+        norm: &LayerNorm,
+        next: Option<&Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), x.width(), keep)?;
+        out.f32_mut().copy_from_slice(x.f32());
+        if let Some(residual) = residual {
+            out.f32_mut().iter_mut().zip(residual.f32()).for_each(|(x, residual)| *x += residual);
+        }
+        self.norm(norm, out, next)
+    }
+
+    fn neighbours(
+        &self,
+        x: &Rows<'_>,
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        size: usize,
+    ) -> Result<Rows<'static>> {
+        let width = x.width();
+        let mut out = self.scratch.rows(x.count(), size * width, None)?;
+        for text in texts {
+            for row in text.clone() {
+                let places = out.f32_mut()[row * size * width..][..size * width].chunks_exact_mut(width);
+                for (to, at) in places.zip(row..) {
+                    match at.checked_sub(size / 2).filter(|at| text.contains(at) && mask.is_none_or(|mask| mask[*at])) {
+                        Some(at) => to.copy_from_slice(&x.f32()[at * width..(at + 1) * width]),
+                        None => to.fill(0.0),
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn attention(
+        &self,
+        qkv: &Rows<'_>,
+        attention: &Attention<'_, Disentangled>,
+        next: &Linear,
+    ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let heads = heads(attention, hidden);
+        let scoring = scoring(attention, hidden);
         let (texts, mask) = (attention.texts, attention.mask);
         match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
                 let mut out = self.scratch.bf16(count * hidden)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, &mut out[..]);
+                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, &mut out[..]);
                 Ok(Rows::low_only(count, hidden, Low::Bf16(out)))
             }
             (Low::Bf16(qkv), _) => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, out.f32_mut());
+                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
             _ => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, heads, out.f32_mut());
+                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
         }
     }
 
-    fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+    fn attention_probabilities(
+        &self,
+        qkv: &Rows<'_>,
+        attention: &Attention<'_, Disentangled>,
+        out: &mut [f32],
+    ) -> Result<()> {
         self.cancel.check()?;
-        let heads = heads(attention, qkv.width() / 3);
+        let scoring = scoring(attention, qkv.width() / 3);
         let (texts, mask) = (attention.texts, attention.mask);
         match qkv.low() {
-            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, heads, out),
-            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, heads, out),
+            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, scoring, out),
+            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, scoring, out),
         }
         Ok(())
     }
@@ -313,7 +393,12 @@ impl Ops for Cpu {
     }
 }
 
-fn heads(attention: &Attention<'_>, hidden: usize) -> Heads {
+fn scoring<'a>(attention: &Attention<'a, Disentangled>, hidden: usize) -> Scoring<'a> {
     let dim = hidden / attention.heads;
-    Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() }
+    let terms = attention.disentangled.map_or(1, |disentangled| disentangled.terms);
+    Scoring {
+        heads: Heads { count: attention.heads, dim, scale: 1.0 / ((dim * terms) as f32).sqrt() },
+        bias: attention.bias,
+        disentangled: attention.disentangled.map(Disentangled::tables),
+    }
 }
