@@ -76,7 +76,7 @@ mod simd;
 mod team;
 
 pub use activation::Activation;
-pub use attention::Heads;
+pub use attention::{Heads, Rotary, Scoring};
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use crew::Crew;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::Heads;
 use super::number::Number;
+use super::window::{most_scores, near, near_from_panel};
+use super::{Heads, Rotary, Scoring};
 use crate::gemm::{Ahead, Product, Tile};
 use crate::math::exp;
 use crate::memory::{LINE, words_mut};
@@ -16,6 +17,10 @@ pub(super) struct Head<'a, N, Y> {
     pub qkv: &'a [N],
     pub heads: Heads,
     pub head: usize,
+    pub rotary: Option<Rotary<'a>>,
+    pub window: Option<usize>,
+    /// The text's first row.
+    pub text: usize,
     /// The rows that may be attended to.
     pub keys: &'a [usize],
     /// The rows to compute.
@@ -24,12 +29,13 @@ pub(super) struct Head<'a, N, Y> {
     pub layout: Layout,
 }
 
-/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, then its scores.
+/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, keys that are being turned, then a tile's scores.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     keys: usize,
     values: usize,
     queries: usize,
+    turned: usize,
     /// Words of a row of queries or keys.
     depth: usize,
     /// From one query's scores to the next one's.
@@ -37,21 +43,23 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new<P: Product>(keys: usize, dim: usize, panel: usize) -> Self {
+    pub(super) fn new<P: Product>(keys: usize, scoring: &Scoring<'_>, panel: usize) -> Self {
+        let dim = scoring.heads.dim;
         let padded = keys.next_multiple_of(panel);
         let depth = dim.div_ceil(P::NUMBERS);
         Layout {
             keys: padded * depth,
             values: dim.next_multiple_of(panel) * keys.div_ceil(P::NUMBERS),
             queries: (MOST_TILE_ROWS * depth).next_multiple_of(LINE),
+            turned: if scoring.rotary.is_some() { WIDEST * depth } else { 0 },
             depth,
             // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
-            stride: padded + LINE,
+            stride: most_scores(scoring.window, keys, MOST_TILE_ROWS, panel) + LINE,
         }
     }
 
     pub(super) fn len(self) -> usize {
-        self.keys + self.values + self.queries + MOST_TILE_ROWS * self.stride
+        self.keys + self.values + self.queries + self.turned + MOST_TILE_ROWS * self.stride
     }
 }
 
@@ -69,17 +77,19 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
         let OnScratch { work, scratch } = self;
         let (packed, scores) = scratch.split_at_mut(work.layout.len() - MOST_TILE_ROWS * work.layout.stride);
         let (keys, packed) = words_mut(packed).split_at_mut(work.layout.keys);
-        let (values, queries) = packed.split_at_mut(work.layout.values);
-        work.pack_keys(s, keys);
+        let (values, packed) = packed.split_at_mut(work.layout.values);
+        let (queries, turned) = packed.split_at_mut(work.layout.queries);
+        work.pack_keys(s, turned, keys);
         work.pack_values::<S>(values);
         // Each query alone, so how many of them share a tile is free.
         let mut start = work.queries.start;
         let mut tiles = work.queries.len().div_ceil(S::TILE_ROWS);
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
-            work.scores(s, start..end, queries, keys, scores);
-            let totals = work.softmax(s, end - start, scores);
-            work.results(s, start..end, scores, values, &totals);
+            let near = near_from_panel(work.keys, &(start..end), work.window, S::PANEL);
+            work.scores(s, start..end, &near, queries, keys, scores);
+            let totals = work.softmax(s, start..end, &near, scores);
+            work.results(s, start..end, &near, scores, values, &totals);
             start = end;
             tiles -= 1;
         }
@@ -105,12 +115,16 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// Panels of keys: for each word of a key, that of `PANEL` keys. Where keys are missing, anything: those scores are dropped.
     #[inline(always)]
-    fn pack_keys<S: Simd>(&self, s: S, to: &mut [u32]) {
+    fn pack_keys<S: Simd>(&self, s: S, turned: &mut [u32], to: &mut [u32]) {
         let (depth, numbers) = (self.layout.depth, N::Product::NUMBERS);
         let stride = 3 * self.heads.hidden();
         for (panel, keys) in to.chunks_exact_mut(S::PANEL * depth).zip(self.keys.chunks(S::PANEL)) {
             for (half, keys) in keys.chunks(S::WIDTH).enumerate() {
                 let panel = &mut panel[half * S::WIDTH..];
+                if let Some(rotary) = self.rotary {
+                    self.pack_turned(s, rotary, keys, turned, panel);
+                    continue;
+                }
                 let mut done = 0;
                 let adjacent = keys[keys.len() - 1] - keys[0] + 1 == keys.len();
                 // A whole vector of rows, even if the last ones are another text's: their scores are dropped.
@@ -136,6 +150,40 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         }
     }
 
+    /// A vector of turned keys, into a half of a panel.
+    #[inline(always)]
+    fn pack_turned<S: Simd>(&self, s: S, rotary: Rotary<'_>, keys: &[usize], turned: &mut [u32], panel: &mut [u32]) {
+        let depth = self.layout.depth;
+        for (&key, to) in keys.iter().zip(turned.chunks_exact_mut(depth)) {
+            self.turn(s, rotary, key, 1, to);
+        }
+        let mut done = 0;
+        while done + S::WIDTH <= depth {
+            let (from, to) = (turned[done..].as_ptr().cast(), panel[done * S::PANEL..].as_mut_ptr().cast());
+            // SAFETY: there is room for WIDTH rows of `depth` words, turned or not, of each of which WIDTH words are left from
+            // `done` on; as many words of `WIDTH` keys in the panel, of `depth` × PANEL words. They may pass for floats while
+            // they are only moved.
+            unsafe { s.transpose(from, depth, to, S::PANEL) };
+            done += S::WIDTH;
+        }
+        for (i, key) in turned.chunks_exact(depth).take(keys.len()).enumerate() {
+            for w in done..depth {
+                panel[w * S::PANEL + i] = key[w];
+            }
+        }
+    }
+
+    /// A row's turned query (0) or key (1), word by word.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, s: S, rotary: Rotary<'_>, row: usize, which: usize, to: &mut [u32]) {
+        assert!(to.len() == self.layout.depth);
+        // What lacks in the last word is 0.
+        to[self.layout.depth - 1] = 0;
+        let from = self.row(row, which).as_ptr();
+        // SAFETY: a row of `dim` numbers; `depth` words hold as many, and any bits are a number. `attention` has checked the rest.
+        unsafe { rotary.turn(s, row - self.text, self.heads.dim, from, to.as_mut_ptr().cast::<N>()) };
+    }
+
     /// Panels of values: for each word of keys, `PANEL` places of their values. Missing places are zeros.
     #[inline(always)]
     fn pack_values<S: Simd>(&self, to: &mut [u32]) {
@@ -154,8 +202,12 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// A tile of queries, word by word.
     #[inline(always)]
-    fn copy_queries(&self, queries: Range<usize>, to: &mut [u32]) {
+    fn copy_queries<S: Simd>(&self, s: S, queries: Range<usize>, to: &mut [u32]) {
         for (row, to) in queries.zip(to.chunks_exact_mut(self.layout.depth)) {
+            if let Some(rotary) = self.rotary {
+                self.turn(s, rotary, row, 0, to);
+                continue;
+            }
             let query = self.row(row, 0);
             for (w, word) in to.iter_mut().enumerate() {
                 *word = N::word(query, w);
@@ -163,20 +215,30 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         }
     }
 
-    /// q·k of a tile of queries with all keys.
+    /// q·k of a tile of queries with the keys that are `near`.
     #[inline(always)]
-    fn scores<S: Simd>(&self, s: S, rows: Range<usize>, scratch: &mut [u32], keys: &[u32], scores: &mut [f32]) {
+    fn scores<S: Simd>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        near: &Range<usize>,
+        scratch: &mut [u32],
+        keys: &[u32],
+        scores: &mut [f32],
+    ) {
         let (depth, stride, count) = (self.layout.depth, 3 * self.heads.hidden(), rows.len());
-        // Queries are read where they are, if they are whole words.
-        let in_place = self.heads.dim.is_multiple_of(N::Product::NUMBERS) && stride.is_multiple_of(N::Product::NUMBERS);
+        // Queries are read where they are, if they are whole words and not turned.
+        let whole = self.heads.dim.is_multiple_of(N::Product::NUMBERS) && stride.is_multiple_of(N::Product::NUMBERS);
+        let in_place = whole && self.rotary.is_none();
         let (queries, stride) = match in_place {
             true => (self.row(rows.start, 0).as_ptr().cast(), stride / N::Product::NUMBERS),
             false => {
-                self.copy_queries(rows, scratch);
+                self.copy_queries(s, rows, scratch);
                 (scratch.as_ptr(), depth)
             }
         };
-        for (p, panel) in keys.chunks_exact(S::PANEL * depth).enumerate() {
+        let panels = near.len().div_ceil(S::PANEL);
+        for (p, panel) in keys[near.start * depth..].chunks_exact(S::PANEL * depth).take(panels).enumerate() {
             let tile = Tile {
                 product: N::product(),
                 a: queries.cast(),
@@ -195,12 +257,21 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// Turns the scores of each query into weights, and says what these add up to.
     #[inline(always)]
-    fn softmax<S: Simd>(&self, s: S, queries: usize, scores: &mut [f32]) -> [f32; MOST_TILE_ROWS] {
+    fn softmax<S: Simd>(
+        &self,
+        s: S,
+        queries: Range<usize>,
+        tile: &Range<usize>,
+        scores: &mut [f32],
+    ) -> [f32; MOST_TILE_ROWS] {
         let mut totals = [0.0; MOST_TILE_ROWS];
-        let n = self.keys.len();
-        for (total, row) in totals.iter_mut().zip(scores.chunks_exact_mut(self.layout.stride)).take(queries) {
-            let row = &mut row[..n.next_multiple_of(S::PANEL)];
-            row[n..].fill(f32::NEG_INFINITY);
+        let rows = scores.chunks_exact_mut(self.layout.stride).zip(queries);
+        for (total, (row, query)) in totals.iter_mut().zip(rows) {
+            let row = &mut row[..tile.len().next_multiple_of(S::PANEL)];
+            // A tile's keys are those of all its queries.
+            let near = near(self.keys, &(query..query + 1), self.window);
+            row[near.end - tile.start..].fill(f32::NEG_INFINITY);
+            row[..near.start - tile.start].fill(f32::NEG_INFINITY);
             *total = softmax::<N, S>(s, row, self.heads.scale);
         }
         totals
@@ -212,18 +283,23 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         &self,
         s: S,
         queries: Range<usize>,
+        near: &Range<usize>,
         weights: &[f32],
         values: &[u32],
         totals: &[f32; MOST_TILE_ROWS],
     ) {
-        let (depth, dim) = (self.keys.len().div_ceil(N::Product::NUMBERS), self.heads.dim);
+        // Words of values in a panel, those before the near ones, and the near ones.
+        let numbers = N::Product::NUMBERS;
+        let (all, before, depth) =
+            (self.keys.len().div_ceil(numbers), near.start / numbers, near.len().div_ceil(numbers));
+        let dim = self.heads.dim;
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         for first in (0..dim).step_by(S::PANEL) {
             let tile = Tile {
                 product: N::product(),
                 a: weights.as_ptr().cast(),
                 a_stride: self.layout.stride,
-                b: values[first * depth..].as_ptr().cast(),
+                b: values[first * all + before * S::PANEL..].as_ptr().cast(),
                 depth,
                 c: buffer.0.as_mut_ptr(),
                 c_stride: S::PANEL,

@@ -11,11 +11,15 @@
 mod head;
 mod number;
 mod probabilities;
+mod rotary;
+mod window;
 
 use std::ops::Range;
 
 use head::{Head, Layout, OnScratch};
 use number::Number;
+pub use rotary::Rotary;
+use window::{most_queries, near_from_panel};
 
 use crate::gemm::Product;
 use crate::isa::PanelWidth;
@@ -42,6 +46,23 @@ impl Heads {
     }
 }
 
+/// How queries and keys become scores: as BERT's, from [`Heads`] alone, or with what a family adds.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    /// How rows are cut into heads, and how products are scaled.
+    pub heads: Heads,
+    /// Turns queries and keys by their positions.
+    pub rotary: Option<Rotary<'a>>,
+    /// How far a row attends to: to as many rows of its text before it and after it. None: to all.
+    pub window: Option<usize>,
+}
+
+impl From<Heads> for Scoring<'_> {
+    fn from(heads: Heads) -> Self {
+        Scoring { heads, rotary: None, window: None }
+    }
+}
+
 impl Kernels {
     /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ) · v` over the text's keys.
     ///
@@ -54,35 +75,37 @@ impl Kernels {
     /// A row's result depends on its text only.
     ///
     /// # Panics
-    /// If sizes do not fit each other, texts overlap or are not ascending, or `scale` is not positive.
-    pub fn attention(
+    /// If sizes do not fit each other, texts overlap or are not ascending, `scale` is not positive, or a text is longer than
+    /// there are angles for.
+    pub fn attention<'s>(
         self,
         team: &dyn Team,
         qkv: &[f32],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        attention(self, team, qkv, texts, mask, heads, out);
+        attention(self, team, qkv, texts, mask, scoring.into(), out);
     }
 
     /// [`attention`](Self::attention) of queries, keys and values in bf16, with results in f32 or rounded to bf16.
     ///
     /// # Panics
     /// As [`attention`](Self::attention).
-    pub fn attention_bf16<'a>(
+    pub fn attention_bf16<'a, 's>(
         self,
         team: &dyn Team,
         qkv: &[Bf16],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: impl Into<Output<'a>>,
     ) {
+        let scoring = scoring.into();
         match out.into() {
-            Output::F32(out) => attention(self, team, qkv, texts, mask, heads, out),
-            Output::Bf16(out) => attention(self, team, qkv, texts, mask, heads, out),
+            Output::F32(out) => attention(self, team, qkv, texts, mask, scoring, out),
+            Output::Bf16(out) => attention(self, team, qkv, texts, mask, scoring, out),
         }
     }
 }
@@ -93,9 +116,10 @@ fn attention<N: Number, Y: Element>(
     qkv: &[N],
     texts: &[Range<usize>],
     mask: Option<&[bool]>,
-    heads: Heads,
+    scoring: Scoring<'_>,
     out: &mut [Y],
 ) {
+    let Scoring { heads, rotary, window } = scoring;
     let hidden = heads.hidden();
     assert!(heads.scale > 0.0, "attention: scale");
     assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
@@ -113,17 +137,20 @@ fn attention<N: Number, Y: Element>(
         end = text.end;
     }
 
-    let tasks = tasks(team.threads(), texts, heads.count);
+    if let Some(rotary) = rotary {
+        rotary.check(heads.dim, texts);
+    }
+    let kept: Vec<usize> = (0..rows).filter(|&row| mask.is_none_or(|mask| mask[row])).collect();
+
+    let tasks = tasks(team.threads(), texts, heads.count, most_queries(window));
     let out = Shared::new(out);
     let panel = N::Product::vectorize(kernels, PanelWidth);
     team::run(team, tasks.len(), |task| {
         let Task { text, head, queries } = tasks[task].clone();
-        let keys: Vec<usize> = match mask {
-            Some(mask) => text.filter(|&row| mask[row]).collect(),
-            None => text.collect(),
-        };
-        let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel);
-        let work = Head { qkv, heads, head, keys: &keys, queries, out, layout };
+        let keys = &kept[kept.partition_point(|&row| row < text.start)..kept.partition_point(|&row| row < text.end)];
+        let keys = &keys[near_from_panel(keys, &queries, window, panel)];
+        let layout = Layout::new::<N::Product>(keys.len(), &scoring, panel);
+        let work = Head { qkv, heads, head, rotary, window, text: text.start, keys, queries, out, layout };
         with_scratch(layout.len(), |scratch| {
             N::Product::vectorize(kernels, OnScratch { work, scratch });
         });
@@ -137,15 +164,15 @@ struct Task {
     queries: Range<usize>,
 }
 
-/// A task for each text and head; for several each, by queries, if that is too few for the threads.
-fn tasks(threads: usize, texts: &[Range<usize>], heads: usize) -> Vec<Task> {
+/// A task for each text and head; for several each, by queries, if that is too few for the threads, or if a task has `most` queries.
+fn tasks(threads: usize, texts: &[Range<usize>], heads: usize, most: usize) -> Vec<Task> {
     /// Fewer queries are not worth packing the keys once more.
     const LEAST_QUERIES: usize = 48;
     let heads_of_texts = (texts.len() * heads).max(1);
     let wanted = if threads <= 1 { 1 } else { (2 * threads).div_ceil(heads_of_texts) };
     let mut tasks = Vec::with_capacity(heads_of_texts);
     for text in texts.iter().filter(|text| !text.is_empty()) {
-        let parts = wanted.min(text.len().div_ceil(LEAST_QUERIES));
+        let parts = wanted.min(text.len().div_ceil(LEAST_QUERIES)).max(text.len().div_ceil(most));
         for head in 0..heads {
             for part in 0..parts {
                 let queries = piece(text.len(), parts, part);

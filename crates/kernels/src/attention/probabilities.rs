@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
-use super::Heads;
+use super::window::near;
+use super::{Rotary, Scoring};
 use crate::math::exp;
 use crate::memory::with_scratch;
+use crate::output::Element;
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team};
 use crate::{Bf16, Kernels, team};
@@ -16,44 +18,44 @@ impl Kernels {
     /// For each text, head and query row: `softmax(scale · q·kᵀ)` over the text's keys.
     ///
     /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
-    /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0;
-    ///   so does every one, if no key is left.
+    /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0,
+    ///   and one outside the window; so does every one, if no key is left.
     ///
     /// A row's result depends on its text only.
     ///
     /// # Panics
-    /// If sizes do not fit each other, or `scale` is not positive.
-    pub fn attention_probabilities(
+    /// If sizes do not fit each other, `scale` is not positive, or a text is longer than there are angles for.
+    pub fn attention_probabilities<'s>(
         self,
         team: &dyn Team,
         qkv: &[f32],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        probabilities(self, team, qkv, texts, mask, heads, out);
+        probabilities(self, team, qkv, texts, mask, scoring.into(), out);
     }
 
     /// [`attention_probabilities`](Self::attention_probabilities) of queries and keys in bf16.
     ///
     /// # Panics
     /// As [`attention_probabilities`](Self::attention_probabilities).
-    pub fn attention_probabilities_bf16(
+    pub fn attention_probabilities_bf16<'s>(
         self,
         team: &dyn Team,
         qkv: &[Bf16],
         texts: &[Range<usize>],
         mask: Option<&[bool]>,
-        heads: Heads,
+        scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        probabilities(self, team, qkv, texts, mask, heads, out);
+        probabilities(self, team, qkv, texts, mask, scoring.into(), out);
     }
 }
 
 /// A number that queries and keys may consist of.
-trait Number: Copy + Send + Sync {
+trait Number: Element + Default + Sync {
     fn to_f32(self) -> f32;
 }
 
@@ -75,14 +77,18 @@ fn probabilities<N: Number>(
     qkv: &[N],
     texts: &[Range<usize>],
     mask: Option<&[bool]>,
-    heads: Heads,
+    scoring: Scoring<'_>,
     out: &mut [f32],
 ) {
+    let Scoring { heads, rotary, window } = scoring;
     let stride = 3 * heads.hidden();
     assert!(heads.scale > 0.0 && stride > 0, "probabilities: heads");
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
+    if let Some(rotary) = rotary {
+        rotary.check(heads.dim, texts);
+    }
     let mut starts = Vec::with_capacity(texts.len());
     let mut end = 0;
     for text in texts {
@@ -103,10 +109,16 @@ fn probabilities<N: Number>(
         // SAFETY: each text and head has a part of its own.
         let out = unsafe { out.part(start..start + size) };
         let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
+        let mut turned = vec![N::default(); heads.dim];
         // The head's queries or keys, in f32.
-        let copy = |row: usize, which: usize, to: &mut [f32]| {
+        let mut copy = |row: usize, which: usize, to: &mut [f32]| {
             let from = (text.start + row) * stride + which * heads.hidden() + head * heads.dim;
-            to.iter_mut().zip(&qkv[from..from + heads.dim]).for_each(|(to, x)| *to = x.to_f32());
+            let mut from = &qkv[from..from + heads.dim];
+            if let Some(rotary) = rotary {
+                kernels.vectorize_bf16(Turn { rotary, position: row, from, to: &mut turned });
+                from = &turned;
+            }
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
         };
         with_scratch((keys.len() + 1) * heads.dim + keys.len(), |scratch| {
             let (packed, scratch) = scratch.split_at_mut(keys.len() * heads.dim);
@@ -116,15 +128,38 @@ fn probabilities<N: Number>(
             }
             for (row, out) in out.chunks_exact_mut(text.len()).enumerate() {
                 copy(row, 0, query);
+                let near = near(&keys, &(row..row + 1), window);
+                let (packed, scores) =
+                    (&packed[near.start * heads.dim..near.end * heads.dim], &mut scores[near.clone()]);
                 kernels.vectorize(Row { query, keys: packed, scale: heads.scale, scores });
                 out.fill(0.0);
-                keys.iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
+                keys[near].iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
             }
         });
     });
 }
 
-/// One query with all keys.
+/// A query or a key that turns.
+struct Turn<'a, N> {
+    rotary: Rotary<'a>,
+    position: usize,
+    from: &'a [N],
+    to: &'a mut [N],
+}
+
+impl<N: Number> Work for Turn<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Turn { rotary, position, from, to } = self;
+        assert_eq!(from.len(), to.len());
+        // SAFETY: as many numbers in both; `probabilities` has checked the rest.
+        unsafe { rotary.turn(s, position, from.len(), from.as_ptr(), to.as_mut_ptr()) };
+    }
+}
+
+/// One query with its keys.
 struct Row<'a> {
     query: &'a [f32],
     /// As long as the query, one after the other.
