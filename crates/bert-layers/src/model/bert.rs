@@ -138,7 +138,8 @@ impl<O: Ops> Block<O> for BertLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, attention_layer_norm, intermediate, output, .. } = self;
-        let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads };
+        let attention =
+            Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads, rotary: None, window: None };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
         for (texts, out) in wanted.attentions {
             ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;

@@ -3,6 +3,7 @@
 
 mod candle;
 mod cpu;
+mod rotary;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,11 +12,12 @@ use bert_layers_kernels::Activation;
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
+pub use self::rotary::Rotary;
 use crate::Result;
 use crate::weights::Tensor;
 
 /// What attention needs to know of a chunk beside its numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Attention<'a> {
     /// The rows of each text: a row attends to those of its own text only.
     pub texts: &'a [Range<usize>],
@@ -23,7 +25,21 @@ pub struct Attention<'a> {
     pub mask: Option<&'a [bool]>,
     /// Heads; the width of q, of k and of v is a multiple of it.
     pub heads: usize,
+    /// Turns queries and keys by their positions in the text, of which a masked row has one too.
+    pub rotary: Option<&'a Rotary>,
+    /// How many rows before it and after it a row attends to; none: all.
+    pub window: Option<usize>,
 }
+
+impl Attention<'_> {
+    /// The longest text's rows.
+    fn longest(&self) -> usize {
+        self.texts.iter().map(ExactSizeIterator::len).max().unwrap_or(0)
+    }
+}
+
+/// A linear layer's weight `[out, in]` and bias `[out]`.
+pub type Layer = (Tensor, Option<Tensor>);
 
 /// Who reads a result: an implementation may give it in just the form that its reader takes.
 pub enum For<'a, L> {
@@ -54,8 +70,12 @@ pub trait Ops: Send + Sync {
     /// Takes a table `[entries, width]`.
     fn load_embedding(&self, table: Tensor) -> Result<Self::Embedding>;
 
-    /// Takes weights `[out, in]` and biases `[out]`, one above the other: their outputs come side by side.
-    fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Self::Linear>;
+    /// Takes layers one above the other: their outputs come side by side.
+    fn load_linear(&self, parts: Vec<Layer>) -> Result<Self::Linear>;
+
+    /// Takes the two layers of a gated linear unit, of one size: [`linear`](Self::linear) with it is
+    /// `activation(gate(x)) · up(x)`.
+    fn load_gated(&self, gate: Layer, up: Layer) -> Result<Self::Linear>;
 
     /// Takes weight `[out, in]` and bias `[out]` of a layer outside the blocks, such as the pooler's: small, and computed exactly.
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Self::Linear>;
@@ -72,7 +92,7 @@ pub trait Ops: Send + Sync {
     }
 
     /// Takes weight `[width]` and bias `[width]`.
-    fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<Self::LayerNorm>;
+    fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<Self::LayerNorm>;
 
     /// `norm(Σ tableᵢ[rowsᵢ])`, added in the order given. Rows must be within their tables.
     fn embed_norm<'r>(
@@ -103,6 +123,24 @@ pub trait Ops: Send + Sync {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
+    /// `x · Wᵀ + b + residual`: the end of each half of a pre-norm block.
+    fn linear_add<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        linear: &Self::Linear,
+        residual: &Self::Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// `norm(x)`, beside x: the start of each half of a pre-norm block.
+    fn norm<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        norm: &Self::LayerNorm,
+        reader: For<'_, Self::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
     /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
     fn attention(
         &self,
@@ -112,13 +150,13 @@ pub trait Ops: Send + Sync {
     ) -> Result<Self::Rows<'static>>;
 
     /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
-    /// key with 0.
+    /// key with 0, and one outside the window.
     fn attention_probabilities(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()>;
 
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
-    /// Activations as f32: of [`embed_norm`](Self::embed_norm), of [`linear_add_norm`](Self::linear_add_norm), or made
-    /// [for anybody](For::Anybody).
+    /// Activations as f32: of [`embed_norm`](Self::embed_norm), of [`linear_add_norm`](Self::linear_add_norm), of
+    /// [`linear_add`](Self::linear_add), or made [for anybody](For::Anybody).
     fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
 }

@@ -13,14 +13,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
+    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table, Team,
 };
 
 pub use self::linear::Linear;
-use self::linear::Matrix;
+use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
-use super::{Attention, For, Ops};
+use super::{Attention, For, Layer, Ops};
 use crate::weights::Tensor;
 use crate::{Cancel, Dtype, Result};
 
@@ -56,7 +56,7 @@ impl Embedding {
 /// A layer norm's parameters.
 pub struct LayerNorm {
     weight: Vec<f32>,
-    bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
     eps: f32,
 }
 
@@ -85,7 +85,7 @@ impl Cpu {
         residual: Option<&[f32]>,
         out: &mut [f32],
     ) -> Result<()> {
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual };
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual };
         match &linear.matrix {
             Matrix::F32(matrix) => {
                 // In blocks of rows, so that a cancelled call ends soon.
@@ -134,23 +134,24 @@ impl Cpu {
     }
 
     /// Norms rows in place, and converts them for who reads them next.
-    fn norm<'r>(&self, norm: &LayerNorm, mut rows: Rows<'r>, next: Option<&Linear>) -> Result<Rows<'r>> {
+    fn norm_in_place<'r>(&self, norm: &LayerNorm, mut rows: Rows<'r>, next: Option<&Linear>) -> Result<Rows<'r>> {
         let LayerNorm { weight, bias, eps } = norm;
+        let bias = bias.as_deref();
         let low = match next.map(|next| &next.matrix) {
             Some(Matrix::Bf16(_)) => {
                 let mut low = self.scratch.bf16(rows.f32().len())?;
                 let to = Converted::Bf16(&mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, Some(bias), *eps, to);
+                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
                 Low::Bf16(low)
             }
             Some(Matrix::Int8(matrix)) => {
                 let mut low = self.scratch.int8(matrix, rows.count())?;
                 let to = Converted::Int8(matrix, &mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, Some(bias), *eps, to);
+                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
                 Low::Int8(low)
             }
             _ => {
-                self.kernels.layer_norm_in_place(&*self.team, rows.f32_mut(), weight, Some(bias), *eps);
+                self.kernels.layer_norm_in_place(&*self.team, rows.f32_mut(), weight, bias, *eps);
                 Low::None
             }
         };
@@ -174,16 +175,21 @@ impl Ops for Cpu {
         Ok(Embedding::Bf16(rounded))
     }
 
-    fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
-        Linear::load(self.kernels, self.dtype, parts)
+    fn load_linear(&self, parts: Vec<Layer>) -> Result<Linear> {
+        let (weights, biases): (Vec<Tensor>, Vec<Option<Tensor>>) = parts.into_iter().unzip();
+        Linear::load(self.kernels, self.dtype, Weights::Beside(weights), biases)
+    }
+
+    fn load_gated(&self, gate: Layer, up: Layer) -> Result<Linear> {
+        Linear::load(self.kernels, self.dtype, Weights::Gated([gate.0, up.0]), [gate.1, up.1])
     }
 
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Linear> {
-        Linear::load(self.kernels, Dtype::Float32, vec![(weight, bias)])
+        Linear::load(self.kernels, Dtype::Float32, Weights::Beside(vec![weight]), [Some(bias)])
     }
 
-    fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<LayerNorm> {
-        Ok(LayerNorm { weight: weight.data, bias: bias.data, eps })
+    fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<LayerNorm> {
+        Ok(LayerNorm { weight: weight.data, bias: bias.map(|bias| bias.data), eps })
     }
 
     fn wants_samples(&self) -> bool {
@@ -207,7 +213,7 @@ impl Ops for Cpu {
         let count = lookups.first().map_or(0, |(_, rows)| rows.len());
         let mut out = self.scratch.rows(count, width, keep)?;
         self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
-        self.norm(norm, out, next)
+        self.norm_in_place(norm, out, next)
     }
 
     fn linear(
@@ -219,7 +225,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, width) = (x.count(), linear.outputs());
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual: None };
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual: None };
         match (&linear.matrix, reader) {
             (Matrix::Bf16(matrix), For::Attention | For::Linear(Linear { matrix: Matrix::Bf16(_), .. })) => {
                 let mut out = self.scratch.bf16(count * width)?;
@@ -258,42 +264,85 @@ impl Ops for Cpu {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
         self.multiply(x, linear, Activation::Identity, Some(residual.f32()), out.f32_mut())?;
-        self.norm(norm, out, next)
+        self.norm_in_place(norm, out, next)
+    }
+
+    fn linear_add<'r>(
+        &self,
+        x: &Rows<'_>,
+        linear: &Linear,
+        residual: &Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), out.f32_mut())?;
+        Ok(out)
+    }
+
+    fn norm<'r>(
+        &self,
+        x: &Rows<'_>,
+        norm: &LayerNorm,
+        reader: For<'_, Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let LayerNorm { weight, bias, eps } = norm;
+        let (from, weight, bias, team) = (x.f32(), &weight[..], bias.as_deref(), &*self.team);
+        let (count, width) = (x.count(), x.width());
+        match reader {
+            For::Linear(Linear { matrix: Matrix::Bf16(_), .. }) => {
+                let mut low = self.scratch.bf16(from.len())?;
+                self.kernels.layer_norm_converted(team, from, weight, bias, *eps, Converted::Bf16(&mut low));
+                Ok(Rows::low_only(count, width, Low::Bf16(low)))
+            }
+            For::Linear(Linear { matrix: Matrix::Int8(matrix), .. }) => {
+                let mut low = self.scratch.int8(matrix, count)?;
+                self.kernels.layer_norm_converted(team, from, weight, bias, *eps, Converted::Int8(matrix, &mut low));
+                Ok(Rows::low_only(count, width, Low::Int8(low)))
+            }
+            _ => {
+                let mut out = self.scratch.rows(count, width, keep)?;
+                self.kernels.layer_norm(team, from, weight, bias, *eps, out.f32_mut());
+                Ok(out)
+            }
+        }
     }
 
     fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let heads = heads(attention, hidden);
-        let (texts, mask) = (attention.texts, attention.mask);
-        match (qkv.low(), &next.matrix) {
+        let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
+        with_scoring(attention, hidden, |scoring| match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
                 let mut out = self.scratch.bf16(count * hidden)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, &mut out[..]);
+                self.kernels.attention_bf16(team, qkv, texts, mask, scoring, &mut out[..]);
                 Ok(Rows::low_only(count, hidden, Low::Bf16(out)))
             }
             (Low::Bf16(qkv), _) => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, heads, out.f32_mut());
+                self.kernels.attention_bf16(team, qkv, texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
             _ => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, heads, out.f32_mut());
+                self.kernels.attention(team, qkv.f32(), texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
-        }
+        })
     }
 
     fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
         self.cancel.check()?;
-        let heads = heads(attention, qkv.width() / 3);
-        let (texts, mask) = (attention.texts, attention.mask);
-        match qkv.low() {
-            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, heads, out),
-            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, heads, out),
-        }
-        Ok(())
+        let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
+        with_scoring(attention, qkv.width() / 3, |scoring| {
+            match qkv.low() {
+                Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(team, qkv, texts, mask, scoring, out),
+                _ => self.kernels.attention_probabilities(team, qkv.f32(), texts, mask, scoring, out),
+            }
+            Ok(())
+        })
     }
 
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
@@ -310,7 +359,21 @@ impl Ops for Cpu {
     }
 }
 
-fn heads(attention: &Attention<'_>, hidden: usize) -> Heads {
+/// Calls `f` with what the kernels need to know of how queries and keys become scores.
+fn with_scoring<R>(
+    attention: &Attention<'_>,
+    hidden: usize,
+    f: impl FnOnce(Scoring<'_>) -> Result<R>,
+) -> Result<R> {
     let dim = hidden / attention.heads;
-    Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() }
+    let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
+    let window = attention.window;
+    match attention.rotary {
+        None => f(Scoring { window, ..heads.into() }),
+        Some(rotary) => {
+            let angles = rotary.angles(attention.longest())?;
+            let turn = kernels::Rotary { cos: &angles.cos, sin: &angles.sin, pairs: rotary.pairs() };
+            f(Scoring { heads, rotary: Some(turn), window })
+        }
+    }
 }
