@@ -12,8 +12,6 @@ pub struct Chunk<'a> {
     pub ids: &'a [u32],
     /// Rows of the token type embedding.
     pub type_ids: &'a [u32],
-    /// Rows of the position embedding.
-    pub positions: &'a [u32],
     /// The rows of each text, counted within the chunk.
     pub texts: &'a [Range<usize>],
     /// Which rows may be attended to; none: all.
@@ -37,7 +35,6 @@ pub struct Columns<'a> {
 #[derive(Debug)]
 pub struct PackedBatch<'a> {
     columns: Columns<'a>,
-    positions: Vec<u32>,
     masked: bool,
 }
 
@@ -52,11 +49,10 @@ impl<'a> PackedBatch<'a> {
         })
     }
 
-    /// Packs sequences whose positions count from 0, as BERT's do. A "text" of the batch is such a sequence.
+    /// Packs sequences, each with positions of its own. A "text" of the batch is such a sequence.
     pub fn of(columns: Columns<'a>) -> Self {
-        let positions = columns.starts.windows(2).flat_map(|rows| 0..(rows[1] - rows[0]) as u32).collect();
         let masked = columns.attention_mask.contains(&false);
-        Self { columns, positions, masked }
+        Self { columns, masked }
     }
 
     /// Runs of several batches in one.
@@ -122,7 +118,6 @@ impl<'a> PackedBatch<'a> {
         Chunk {
             ids: &self.columns.ids[rows.clone()],
             type_ids: &self.columns.type_ids[rows.clone()],
-            positions: &self.positions[rows.clone()],
             texts: ranges,
             mask: self.masked.then(|| &self.columns.attention_mask[rows]),
         }

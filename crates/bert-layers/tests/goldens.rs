@@ -9,6 +9,9 @@ use support::{Case, DEVICES, Goldens, close, fixture, load};
 /// Tiny BERTs: three activations, odd sizes, two padded batches each.
 const BERT: [&str; 3] = ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu_new"];
 
+/// The families that are BERT with other names and embeddings.
+const FAMILIES: [&str; 3] = ["roberta", "xlm-roberta", "camembert"];
+
 /// The same in every form that checkpoints come in, and the activations that have parameters.
 const FORMS: [&str; 7] = [
     "weights-sharded",
@@ -24,6 +27,13 @@ const FORMS: [&str; 7] = [
 fn tiny_berts() {
     for name in BERT {
         check(name, &["short", "long"]);
+    }
+}
+
+#[test]
+fn every_family() {
+    for name in FAMILIES {
+        check(&format!("goldens/{name}"), &["short", "long"]);
     }
 }
 

@@ -3,6 +3,7 @@
 mod activation;
 mod bert;
 mod json;
+mod roberta;
 mod sentence;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
 pub use bert::BertConfig;
+pub use roberta::RobertaConfig;
 pub(crate) use sentence::SENTENCE_FILES;
 pub use sentence::{Pooling, SentenceConfig};
 
@@ -21,6 +23,8 @@ use json::Fields;
 pub enum ModelConfig {
     /// `model_type` "bert".
     Bert(BertConfig),
+    /// "roberta", "xlm-roberta", "camembert".
+    Roberta(RobertaConfig),
 }
 
 /// What is asked of any family.
@@ -34,7 +38,7 @@ struct Sizes {
 }
 
 /// The `model_type`s that can be loaded.
-pub const MODEL_TYPES: &[&str] = &["bert"];
+pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert"];
 
 /// The name of the file in BERT's first releases.
 const GOOGLE_CONFIG: &str = "bert_config.json";
@@ -63,26 +67,35 @@ impl ModelConfig {
             true => fields.string_or("model_type", "bert")?,
             false => fields.string("model_type")?,
         };
-        match family {
-            "bert" => Ok(ModelConfig::Bert(BertConfig::from_fields(&fields)?)),
-            other => Err(Error::ModelUnsupported(format!(
-                "{}: model_type '{other}' is not supported; supported: {}",
-                path.display(),
-                MODEL_TYPES.join(", ")
-            ))),
-        }
+        // One of the names that are known, which live as long as the program.
+        let known = MODEL_TYPES.iter().copied().find(|known| *known == family).unwrap_or_default();
+        Ok(match known {
+            "bert" => ModelConfig::Bert(BertConfig::from_fields(&fields)?),
+            "roberta" | "xlm-roberta" | "camembert" => {
+                ModelConfig::Roberta(RobertaConfig::from_fields(known, &fields)?)
+            }
+            _ => {
+                return Err(Error::ModelUnsupported(format!(
+                    "{}: model_type '{family}' is not supported; supported: {}",
+                    path.display(),
+                    MODEL_TYPES.join(", ")
+                )));
+            }
+        })
     }
 
     /// The family, as `config.json` names it.
     pub fn model_type(&self) -> &'static str {
         match self {
             ModelConfig::Bert(_) => "bert",
+            ModelConfig::Roberta(c) => c.model_type,
         }
     }
 
     fn sizes(&self) -> Sizes {
         match self {
             ModelConfig::Bert(c) => c.sizes(),
+            ModelConfig::Roberta(c) => c.sizes(),
         }
     }
 

@@ -1,14 +1,17 @@
-//! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`.
+//! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`; and what the families
+//! that are BERT with other names and embeddings are made of.
 
 use bert_layers_kernels::Activation;
 
 use super::Model;
+use super::embeddings::{Embeddings, Index, Table};
 use super::load::Loader;
 use super::pooler::Pooler;
+use super::positions::Positions;
 use super::stack::{self, Block, Wanted};
 use crate::Result;
 use crate::batch::Chunk;
-use crate::config::BertConfig;
+use crate::config::{BertConfig, HiddenAct};
 use crate::ops::{Attention, For, Ops};
 use crate::sink::Sink;
 use crate::weights::NameRules;
@@ -22,29 +25,93 @@ pub(super) const NAMES: NameRules = NameRules {
     aliases: &[("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")], // before 2019
 };
 
+/// What BERT calls the parts of `encoder.layer.N`.
+pub(super) const BLOCK: BlockNames = BlockNames {
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    attention_output: "attention.output.dense",
+    attention_layer_norm: "attention.output.LayerNorm",
+    intermediate: "intermediate.dense",
+    intermediate_act: "intermediate.intermediate_act_fn",
+    output: "output.dense",
+    layer_norm: "output.LayerNorm",
+};
+
+/// The tables of BERT's embeddings.
+pub(super) fn tables(config: &BertConfig, positions: Positions) -> [Table; 3] {
+    [
+        ("word_embeddings", config.vocab_size, Index::Id),
+        ("token_type_embeddings", config.type_vocab_size, Index::TypeId),
+        ("position_embeddings", config.max_position_embeddings, Index::Position(positions)),
+    ]
+}
+
+/// BERT's blocks.
+pub(super) fn blocks(config: &BertConfig) -> Blocks<'static> {
+    Blocks {
+        uses: (0..config.num_hidden_layers).collect(),
+        at: &|block| format!("encoder.layer.{block}"),
+        names: &BLOCK,
+        hidden: config.hidden_size,
+        heads: config.num_attention_heads,
+        intermediate: config.intermediate_size,
+        act: config.hidden_act,
+        eps: config.layer_norm_eps,
+    }
+}
+
+/// Loads a BERT; `samples` are run through each block that wants them.
+pub(super) fn load<O: Ops>(load: Loader<'_, O>, config: &BertConfig, samples: &Chunk<'_>) -> Result<BertModel<O>> {
+    with_tables(load, config, &tables(config, Positions::FromZero), samples)
+}
+
+/// Loads a model that differs from BERT in its tables only.
+pub(super) fn with_tables<O: Ops>(
+    mut load: Loader<'_, O>,
+    config: &BertConfig,
+    tables: &[Table],
+    samples: &Chunk<'_>,
+) -> Result<BertModel<O>> {
+    let embeddings = Embeddings::load(&mut load, tables, config.hidden_size, config.layer_norm_eps)?;
+    BertModel::load(load, embeddings, blocks(config), Some("pooler.dense"), samples)
+}
+
 /// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
 pub(super) struct BertModel<O: Ops> {
-    embeddings: BertEmbeddings<O>,
-    layer: Vec<BertLayer<O>>,
+    embeddings: Embeddings<O>,
+    blocks: Vec<BertLayer<O>>,
+    /// The block that each layer is.
+    uses: Vec<usize>,
     pooler: Option<Pooler<O>>,
 }
 
 impl<O: Ops> BertModel<O> {
-    /// Loads the weights; `samples` are run through each block that wants them.
-    pub fn load(mut load: Loader<'_, O>, config: &BertConfig, samples: &Chunk<'_>) -> Result<Self> {
-        let (ops, embeddings) = (load.ops, BertEmbeddings::load(&mut load, config)?);
+    /// Loads what comes after the embeddings; `samples` are run through each block that wants them.
+    pub fn load(
+        mut load: Loader<'_, O>,
+        embeddings: Embeddings<O>,
+        blocks: Blocks<'_>,
+        pooler: Option<&str>,
+        samples: &Chunk<'_>,
+    ) -> Result<Self> {
+        let ops = load.ops;
         let input = || embeddings.forward(ops, samples, None, None);
-        let block = |i| BertLayer::load(&mut load, config, &format!("encoder.layer.{i}"));
-        let layer = stack::load(ops, config.num_hidden_layers, samples, input, block)?;
-        let pooler = Pooler::load(&mut load, "pooler.dense", config.hidden_size)?;
-        Ok(Self { embeddings, layer, pooler })
+        let block = |i| BertLayer::load(&mut load, &blocks, &(blocks.at)(i));
+        let layers = stack::load(ops, blocks.uses.iter().copied(), samples, input, block)?;
+        let pooler = match pooler {
+            Some(name) => Pooler::load(&mut load, name, blocks.hidden)?,
+            None => None,
+        };
+        Ok(Self { embeddings, blocks: layers, uses: blocks.uses, pooler })
     }
 }
 
 impl<O: Ops> Model<O> for BertModel<O> {
     fn forward(&self, ops: &O, chunk: &Chunk<'_>, mut sink: Sink<'_>) -> Result<()> {
         let input = |next, keep| self.embeddings.forward(ops, chunk, next, keep);
-        let last = stack::forward(ops, chunk, &self.layer, &mut sink, input)?;
+        let blocks = self.uses.iter().map(|&block| &self.blocks[block]);
+        let last = stack::forward(ops, chunk, blocks, &mut sink, input)?;
         match &self.pooler {
             Some(pooler) => pooler.forward(ops, chunk, &last, &mut sink),
             None => Ok(()),
@@ -56,49 +123,38 @@ impl<O: Ops> Model<O> for BertModel<O> {
     }
 }
 
-/// LayerNorm(word + token type + position).
-struct BertEmbeddings<O: Ops> {
-    word_embeddings: O::Embedding,
-    token_type_embeddings: O::Embedding,
-    position_embeddings: O::Embedding,
-    layer_norm: O::LayerNorm,
+/// The blocks of a family that has BERT's.
+pub(super) struct Blocks<'a> {
+    /// The block that each layer is: 0, 1, 2, … where none is shared.
+    pub uses: Vec<usize>,
+    /// Where a block's tensors are.
+    pub at: &'a dyn Fn(usize) -> String,
+    pub names: &'static BlockNames,
+    pub hidden: usize,
+    pub heads: usize,
+    pub intermediate: usize,
+    pub act: HiddenAct,
+    pub eps: f32,
 }
 
-impl<O: Ops> BertEmbeddings<O> {
-    fn load(load: &mut Loader<'_, O>, config: &BertConfig) -> Result<Self> {
-        let mut table =
-            |name: &str, entries| load.embedding(&format!("embeddings.{name}"), entries, config.hidden_size);
-        Ok(Self {
-            word_embeddings: table("word_embeddings", config.vocab_size)?,
-            token_type_embeddings: table("token_type_embeddings", config.type_vocab_size)?,
-            position_embeddings: table("position_embeddings", config.max_position_embeddings)?,
-            layer_norm: load.layer_norm("embeddings.LayerNorm", config.hidden_size, config.layer_norm_eps)?,
-        })
-    }
-
-    fn forward<'r>(
-        &self,
-        ops: &O,
-        chunk: &Chunk<'_>,
-        next: Option<&O::Linear>,
-        keep: Option<&'r mut [f32]>,
-    ) -> Result<O::Rows<'r>> {
-        // The order in which Transformers adds them.
-        let lookups = [
-            (&self.word_embeddings, chunk.ids),
-            (&self.token_type_embeddings, chunk.type_ids),
-            (&self.position_embeddings, chunk.positions),
-        ];
-        ops.embed_norm(&lookups, &self.layer_norm, next, keep)
-    }
+/// What a family calls the parts of a block.
+pub(super) struct BlockNames {
+    pub query: &'static str,
+    pub key: &'static str,
+    pub value: &'static str,
+    pub attention_output: &'static str,
+    pub attention_layer_norm: &'static str,
+    pub intermediate: &'static str,
+    pub intermediate_act: &'static str,
+    pub output: &'static str,
+    pub layer_norm: &'static str,
 }
 
 /// One block: self-attention and a feed-forward network, each followed by add and norm.
 struct BertLayer<O: Ops> {
-    /// `attention.self`'s query, key and value side by side.
+    /// Query, key and value side by side.
     query_key_value: O::Linear,
     heads: usize,
-    /// `attention.output`.
     attention_output: O::Linear,
     attention_layer_norm: O::LayerNorm,
     intermediate: O::Linear,
@@ -108,18 +164,19 @@ struct BertLayer<O: Ops> {
 }
 
 impl<O: Ops> BertLayer<O> {
-    fn load(load: &mut Loader<'_, O>, config: &BertConfig, at: &str) -> Result<Self> {
-        let (hidden, intermediate, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let [query, key, value] = ["query", "key", "value"].map(|part| format!("{at}.attention.self.{part}"));
+    fn load(load: &mut Loader<'_, O>, blocks: &Blocks<'_>, at: &str) -> Result<Self> {
+        let &Blocks { names, hidden, heads, intermediate, act, eps, .. } = blocks;
+        let name = |part: &str| format!("{at}.{part}");
+        let [query, key, value] = [names.query, names.key, names.value].map(name);
         Ok(Self {
             query_key_value: load.linear(&[&query, &key, &value], hidden, hidden)?,
-            heads: config.num_attention_heads,
-            attention_output: load.linear(&[&format!("{at}.attention.output.dense")], hidden, hidden)?,
-            attention_layer_norm: load.layer_norm(&format!("{at}.attention.output.LayerNorm"), hidden, eps)?,
-            intermediate: load.linear(&[&format!("{at}.intermediate.dense")], intermediate, hidden)?,
-            intermediate_act: load.activation(&format!("{at}.intermediate.intermediate_act_fn"), config.hidden_act)?,
-            output: load.linear(&[&format!("{at}.output.dense")], hidden, intermediate)?,
-            layer_norm: load.layer_norm(&format!("{at}.output.LayerNorm"), hidden, eps)?,
+            heads,
+            attention_output: load.linear(&[&name(names.attention_output)], hidden, hidden)?,
+            attention_layer_norm: load.layer_norm(&name(names.attention_layer_norm), hidden, eps)?,
+            intermediate: load.linear(&[&name(names.intermediate)], intermediate, hidden)?,
+            intermediate_act: load.activation(&name(names.intermediate_act), act)?,
+            output: load.linear(&[&name(names.output)], hidden, intermediate)?,
+            layer_norm: load.layer_norm(&name(names.layer_norm), hidden, eps)?,
         })
     }
 }

@@ -2,8 +2,11 @@
 //! and a sink of rows per layer. How chunks meet threads is not its business.
 
 mod bert;
+mod embeddings;
 mod load;
 mod pooler;
+mod positions;
+mod roberta;
 mod stack;
 
 use crate::batch::{Chunk, PackedBatch};
@@ -39,7 +42,8 @@ pub fn load<O: Ops + 'static>(
     let mut weights = Weights::open(folder, name_rules(config), cancel.clone())?;
     let load = load::Loader { ops, weights: &mut weights };
     let model: Box<dyn Model<O>> = match config {
-        ModelConfig::Bert(config) => Box::new(bert::BertModel::load(load, config, &samples)?),
+        ModelConfig::Bert(config) => Box::new(bert::load(load, config, &samples)?),
+        ModelConfig::Roberta(config) => Box::new(roberta::load(load, config, &samples)?),
     };
     Ok((model, weights.finish()?))
 }
@@ -48,5 +52,6 @@ pub fn load<O: Ops + 'static>(
 pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
     match config {
         ModelConfig::Bert(_) => &bert::NAMES,
+        ModelConfig::Roberta(_) => &roberta::NAMES,
     }
 }

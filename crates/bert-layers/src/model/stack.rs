@@ -34,40 +34,46 @@ pub(super) trait Block<O: Ops> {
     fn settle(&mut self, ops: &O) -> Result<()>;
 }
 
-/// Loads `count` blocks with `block`; `input` embeds the samples, which are run through each block where they are wanted.
+/// Loads blocks with `block`: `uses` says which block each layer is, `0..count` where each has its own, and a new one has the next
+/// number. `input` embeds the samples, which are run through each block where they are wanted; a block is settled when it has
+/// seen them in all its layers.
 pub(super) fn load<'s, O: Ops, B: Block<O>>(
     ops: &O,
-    count: usize,
+    uses: impl IntoIterator<Item = usize>,
     samples: &Chunk<'_>,
     input: impl FnOnce() -> Result<O::Rows<'s>>,
     mut block: impl FnMut(usize) -> Result<B>,
 ) -> Result<Vec<B>> {
+    let uses: Vec<usize> = uses.into_iter().collect();
     let mut hidden = if ops.wants_samples() { Some(input()?) } else { None };
-    let mut blocks = Vec::with_capacity(count.min(1024));
-    for i in 0..count {
-        let mut block = block(i)?;
+    let mut blocks: Vec<B> = Vec::with_capacity(uses.len().min(1024));
+    for (layer, &used) in uses.iter().enumerate() {
+        if used == blocks.len() {
+            blocks.push(block(used)?);
+        }
         if let Some(input) = hidden {
             let wanted = Wanted { keep: None, attentions: Vec::new() };
-            hidden = Some(block.forward(ops, samples, input, None, wanted)?);
-            block.settle(ops)?;
+            hidden = Some(blocks[used].forward(ops, samples, input, None, wanted)?);
+            if !uses[layer + 1..].contains(&used) {
+                blocks[used].settle(ops)?;
+            }
         }
-        blocks.push(block);
     }
     Ok(blocks)
 }
 
-/// Runs a chunk through the embedding and the blocks up to the deepest layer that `sink` wants, and gives it each layer's rows.
-/// Returns the last of them.
-pub(super) fn forward<'b, 'r, O: Ops + 'b, B: Block<O>>(
+/// Runs a chunk through the embedding and the blocks, one a layer, up to the deepest layer that `sink` wants, and gives it each
+/// layer's rows. Returns the last of them.
+pub(super) fn forward<'b, 'r, O: Ops + 'b, B: Block<O> + 'b>(
     ops: &O,
     chunk: &Chunk<'_>,
-    blocks: &'b [B],
+    blocks: impl IntoIterator<Item = &'b B>,
     sink: &mut Sink<'r>,
     input: impl FnOnce(Option<&'b O::Linear>, Option<&'r mut [f32]>) -> Result<O::Rows<'r>>,
 ) -> Result<O::Rows<'r>> {
-    let blocks = &blocks[..sink.deepest()];
+    let blocks: Vec<&B> = blocks.into_iter().take(sink.deepest()).collect();
     // What reads a layer's output first: the next block, if there is one to be computed.
-    let reader = |block: usize| blocks.get(block).map(B::reader);
+    let reader = |block: usize| blocks.get(block).map(|block| block.reader());
     let mut hidden = input(reader(0), sink.lend(0))?;
     give(ops, 0, &hidden, sink)?;
     for (i, block) in blocks.iter().enumerate() {

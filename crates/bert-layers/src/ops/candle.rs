@@ -194,6 +194,12 @@ impl Ops for Candle {
         Ok(out)
     }
 
+    fn project(&self, x: &Tensor, linear: &Linear, keep: Option<&mut [f32]>) -> Result<Tensor> {
+        let out = self.linear(x, linear, Activation::Identity, For::Anybody)?;
+        self.keep(&out, keep)?;
+        Ok(out)
+    }
+
     fn linear(&self, x: &Tensor, linear: &Linear, activation: Activation, _: For<'_, Linear>) -> Result<Tensor> {
         self.cancel.check()?;
         let mut out = x.matmul(&linear.weight)?;

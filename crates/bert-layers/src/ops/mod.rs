@@ -103,6 +103,14 @@ pub trait Ops: Send + Sync {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
+    /// `x · Wᵀ + b`, rows of an embedding at the width of the blocks. Who reads them first converts them, where it must.
+    fn project<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        linear: &Self::Linear,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
     /// `activation(x · Wᵀ + b)`.
     fn linear(
         &self,
@@ -156,7 +164,7 @@ pub trait Ops: Send + Sync {
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
-    /// Activations as f32: of [`embed_norm`](Self::embed_norm), of [`linear_add_norm`](Self::linear_add_norm), of
-    /// [`linear_add`](Self::linear_add), or made [for anybody](For::Anybody).
+    /// Activations as f32: of [`embed_norm`](Self::embed_norm), [`project`](Self::project), [`linear_add_norm`](Self::linear_add_norm)
+    /// and [`linear_add`](Self::linear_add), or made [for anybody](For::Anybody).
     fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
 }

@@ -216,6 +216,13 @@ impl Ops for Cpu {
         self.norm_in_place(norm, out, next)
     }
 
+    fn project<'r>(&self, x: &Rows<'_>, linear: &Linear, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
+        self.multiply(x, linear, Activation::Identity, None, out.f32_mut())?;
+        Ok(out)
+    }
+
     fn linear(
         &self,
         x: &Rows<'_>,
