@@ -26,7 +26,12 @@ impl Layer {
     }
 
     /// The product of what two layers give.
-    fn product(&self, kernels: Kernels, activation: Activation, linear: impl Fn(&[f32], &[f32]) -> Vec<f32>) -> Vec<f32> {
+    fn product(
+        &self,
+        kernels: Kernels,
+        activation: Activation,
+        linear: impl Fn(&[f32], &[f32]) -> Vec<f32>,
+    ) -> Vec<f32> {
         let mut result = linear(&self.gate, &self.bias[..self.out]);
         kernels.activate(&Solo, activation, &mut result);
         result.iter_mut().zip(linear(&self.up, &self.bias[self.out..])).for_each(|(gate, up)| *gate *= up);

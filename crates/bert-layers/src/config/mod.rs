@@ -3,7 +3,10 @@
 mod activation;
 mod bert;
 mod json;
+mod modernbert;
+mod nomic_bert;
 mod roberta;
+mod rope;
 mod sentence;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
 pub use bert::BertConfig;
+pub use modernbert::{LayerTypes, ModernBertConfig};
+pub use nomic_bert::NomicBertConfig;
 pub use roberta::RobertaConfig;
 pub(crate) use sentence::SENTENCE_FILES;
 pub use sentence::{Pooling, SentenceConfig};
@@ -25,6 +30,10 @@ pub enum ModelConfig {
     Bert(BertConfig),
     /// "roberta", "xlm-roberta", "camembert".
     Roberta(RobertaConfig),
+    /// "modernbert".
+    ModernBert(ModernBertConfig),
+    /// "nomic_bert".
+    NomicBert(NomicBertConfig),
 }
 
 /// What is asked of any family.
@@ -38,7 +47,7 @@ struct Sizes {
 }
 
 /// The `model_type`s that can be loaded.
-pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert"];
+pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert", "modernbert", "nomic_bert"];
 
 /// The name of the file in BERT's first releases.
 const GOOGLE_CONFIG: &str = "bert_config.json";
@@ -74,6 +83,8 @@ impl ModelConfig {
             "roberta" | "xlm-roberta" | "camembert" => {
                 ModelConfig::Roberta(RobertaConfig::from_fields(known, &fields)?)
             }
+            "modernbert" => ModelConfig::ModernBert(ModernBertConfig::from_fields(&fields)?),
+            "nomic_bert" => ModelConfig::NomicBert(NomicBertConfig::from_fields(&fields)?),
             _ => {
                 return Err(Error::ModelUnsupported(format!(
                     "{}: model_type '{family}' is not supported; supported: {}",
@@ -89,6 +100,8 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(_) => "bert",
             ModelConfig::Roberta(c) => c.model_type,
+            ModelConfig::ModernBert(_) => "modernbert",
+            ModelConfig::NomicBert(_) => "nomic_bert",
         }
     }
 
@@ -96,7 +109,14 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(c) => c.sizes(),
             ModelConfig::Roberta(c) => c.sizes(),
+            ModelConfig::ModernBert(c) => c.sizes(),
+            ModelConfig::NomicBert(c) => c.sizes(),
         }
+    }
+
+    /// Whether a norm follows the last block: there are then two ways to see the last layer.
+    pub fn has_final_norm(&self) -> bool {
+        matches!(self, ModelConfig::ModernBert(_))
     }
 
     /// Encoder blocks; there is one layer more, the embedding output.

@@ -4,6 +4,8 @@
 mod bert;
 mod embeddings;
 mod load;
+mod modernbert;
+mod nomic_bert;
 mod pooler;
 mod positions;
 mod roberta;
@@ -11,6 +13,7 @@ mod stack;
 
 use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
+use crate::last_layer::LastLayer;
 use crate::ops::Ops;
 use crate::sink::Sink;
 use crate::weights::{NameRules, Summary, Weights};
@@ -32,6 +35,7 @@ pub fn load<O: Ops + 'static>(
     ops: &O,
     config: &ModelConfig,
     folder: &Path,
+    last_layer: LastLayer,
     samples: &Tokens,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Model<O>>, Summary)> {
@@ -44,6 +48,10 @@ pub fn load<O: Ops + 'static>(
     let model: Box<dyn Model<O>> = match config {
         ModelConfig::Bert(config) => Box::new(bert::load(load, config, &samples)?),
         ModelConfig::Roberta(config) => Box::new(roberta::load(load, config, &samples)?),
+        ModelConfig::ModernBert(config) => {
+            Box::new(modernbert::ModernBertModel::load(load, config, last_layer, &samples)?)
+        }
+        ModelConfig::NomicBert(config) => Box::new(nomic_bert::NomicBertModel::load(load, config, &samples)?),
     };
     Ok((model, weights.finish()?))
 }
@@ -53,5 +61,8 @@ pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
     match config {
         ModelConfig::Bert(_) => &bert::NAMES,
         ModelConfig::Roberta(_) => &roberta::NAMES,
+        ModelConfig::ModernBert(_) => &modernbert::NAMES,
+        ModelConfig::NomicBert(config) if config.base_model_prefix == "bert" => &nomic_bert::REMOTE_NAMES,
+        ModelConfig::NomicBert(_) => &nomic_bert::NAMES,
     }
 }

@@ -87,8 +87,10 @@ impl Candle {
             let bias: Vec<f32> = seen.map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
             scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, text.len(), text.len()), &self.device)?)?;
         }
-        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
+        // A query that sees no key has weights of 0; of others the largest is 1 before it is divided.
+        let largest = scores.max_keepdim(D::Minus1)?.maximum(f64::from(f32::MIN))?;
+        let weights = scores.broadcast_sub(&largest)?.exp()?;
+        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?.maximum(1.0)?)?)
     }
 
     /// Queries or keys [heads, rows, size] of a text, turned where the family turns them: (a, b) → (a·cos − b·sin, b·cos + a·sin).
@@ -229,13 +231,7 @@ impl Ops for Candle {
         Ok(out)
     }
 
-    fn linear_add(
-        &self,
-        x: &Tensor,
-        linear: &Linear,
-        residual: &Tensor,
-        keep: Option<&mut [f32]>,
-    ) -> Result<Tensor> {
+    fn linear_add(&self, x: &Tensor, linear: &Linear, residual: &Tensor, keep: Option<&mut [f32]>) -> Result<Tensor> {
         let sum = (self.linear(x, linear, Activation::Identity, For::Anybody)? + residual)?;
         self.keep(&sum, keep)?;
         Ok(sum)

@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table, Team,
+    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table,
+    Team,
 };
 
 pub use self::linear::Linear;
@@ -367,11 +368,7 @@ impl Ops for Cpu {
 }
 
 /// Calls `f` with what the kernels need to know of how queries and keys become scores.
-fn with_scoring<R>(
-    attention: &Attention<'_>,
-    hidden: usize,
-    f: impl FnOnce(Scoring<'_>) -> Result<R>,
-) -> Result<R> {
+fn with_scoring<R>(attention: &Attention<'_>, hidden: usize, f: impl FnOnce(Scoring<'_>) -> Result<R>) -> Result<R> {
     let dim = hidden / attention.heads;
     let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
     let window = attention.window;
