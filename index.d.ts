@@ -170,6 +170,13 @@ export interface FromPretrainedOptions {
    * GPUs. What a device cannot do is ERR_DEVICE_UNAVAILABLE.
    */
   dtype?: Dtype | DtypeAlias | undefined
+  /**
+   * What the last layer is, where a norm follows the last block (ModernBERT). 'after-norm', the default: normed, which is
+   * `last_hidden_state`, and the last of `hidden_states` in Transformers today. 'before-norm': as the last block gives it, like all
+   * layers before it, which Transformers' releases 4.48 to 5.0.0 had there. Whatever is made of layers uses the last one as
+   * it is then. 'before-norm' of a model that has no such norm is ERR_INVALID_INPUT.
+   */
+  lastLayer?: LastLayer | undefined
   /** Branch, tag or commit of a model on the hub. Default 'main'. */
   revision?: string | undefined
   /** The Hugging Face cache to use. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
@@ -217,6 +224,9 @@ export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'metal'
 
 /** The type that a model's arithmetic uses. */
 export type Dtype = 'float32' | 'bfloat16' | 'float16' | 'int8'
+
+/** Whether the last layer is after the model's final norm or before it. */
+export type LastLayer = 'after-norm' | 'before-norm'
 
 /** The names transformers.js has for the same. */
 export type DtypeAlias = 'fp32' | 'bf16' | 'fp16' | 'q8'

@@ -26,6 +26,7 @@ export interface LoadRequest {
   packageFolders: string[]
   device: string
   dtype: string
+  lastLayer: 'after-norm' | 'before-norm'
   revision?: string
   cacheDir?: string
   threads?: number

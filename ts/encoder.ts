@@ -43,11 +43,11 @@ export class Encoder implements api.Encoder {
   }
 
   static async fromPretrained(model?: string, options?: api.FromPretrainedOptions): Promise<Encoder> {
-    const { signal, device, dtype, threads, maxQueue, ...where } = readLoadOptions(options)
+    const { signal, device, dtype, lastLayer, threads, maxQueue, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
     const place = await locate(model, { ...where, signal })
     signal?.throwIfAborted()
-    const request: LoadRequest = { ...place.request, device, dtype }
+    const request: LoadRequest = { ...place.request, device, dtype, lastLayer }
     if (threads !== undefined) request.threads = threads
     const { loadEncoder, CancelFlag } = native()
     const cancel = new CancelFlag()

@@ -4,6 +4,7 @@ import type {
   Dtype,
   EncodeOptions,
   FromPretrainedOptions,
+  LastLayer,
   ProgressCallback,
   TokenizeOptions,
 } from '../index.d.ts'
@@ -37,6 +38,7 @@ export function keysOf<T>(keys: Record<keyof T, true>): readonly string[] {
 const LOAD_KEYS = keysOf<FromPretrainedOptions>({
   device: true,
   dtype: true,
+  lastLayer: true,
   revision: true,
   cacheDir: true,
   localFilesOnly: true,
@@ -62,6 +64,7 @@ export function readLoadOptions(value: unknown) {
   const {
     device = 'auto',
     dtype = 'float32',
+    lastLayer = 'after-norm',
     revision,
     cacheDir,
     localFilesOnly,
@@ -73,6 +76,7 @@ export function readLoadOptions(value: unknown) {
   return {
     device: checkDevice(device),
     dtype: checkDtype(dtype),
+    lastLayer: checkLastLayer(lastLayer),
     revision: optionalText(revision, 'revision'),
     cacheDir: optionalText(cacheDir, 'cacheDir'),
     localFilesOnly: checkBoolean(localFilesOnly, 'localFilesOnly', false),
@@ -120,6 +124,11 @@ export function checkDtype(value: unknown): Dtype {
   const dtype = typeof value === 'string' && Object.hasOwn(DTYPES, value) ? DTYPES[value] : undefined
   if (dtype !== undefined) return dtype
   throw invalidInput(`option dtype must be one of ${Object.keys(DTYPES).join(', ')}, not ${describe(value)}`)
+}
+
+export function checkLastLayer(value: unknown): LastLayer {
+  if (value === 'after-norm' || value === 'before-norm') return value
+  throw invalidInput(`option lastLayer must be after-norm or before-norm, not ${describe(value)}`)
 }
 
 export function checkDevice(value: unknown): Device {

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util'
-import type { Device, Dtype, Pool } from '../../index.d.ts'
+import type { Device, Dtype, LastLayer, Pool } from '../../index.d.ts'
 import { checkPool } from '../embed-options.ts'
 import { BertLayersError } from '../errors.ts'
-import { checkDevice, checkDtype, checkThreads } from '../options.ts'
+import { checkDevice, checkDtype, checkLastLayer, checkThreads } from '../options.ts'
 import { nearest } from '../validate.ts'
 
 export const USAGE_HINT = "Try 'bert-layers --help'."
@@ -32,6 +32,7 @@ export interface TextsCommand extends Where {
   texts: string[]
   model: string | undefined
   dtype: Dtype
+  lastLayer: LastLayer
   device: Device
   threads: number | undefined
   overflow: (typeof OVERFLOWS)[number]
@@ -96,6 +97,7 @@ const OPTIONS = {
   normalize: { type: 'boolean' },
   overflow: { type: 'string' },
   dtype: { type: 'string' },
+  'last-layer': { type: 'string' },
   device: { type: 'string' },
   threads: { type: 'string' },
   format: { type: 'string' },
@@ -158,6 +160,7 @@ function readTextsCommand(texts: string[], values: Values): TextsCommand {
     model: values.model,
     ...readWhere(values),
     dtype: usage(() => checkDtype(values.dtype ?? 'float32')),
+    lastLayer: usage(() => checkLastLayer(values['last-layer'] ?? 'after-norm')),
     device: usage(() => checkDevice(values.device ?? 'auto')),
     threads: usage(() => checkThreads(readThreads(values.threads))),
     overflow: oneOf(OVERFLOWS, values.overflow ?? 'error', 'overflow'),
@@ -299,11 +302,17 @@ function readOut(value: string | undefined): string | undefined {
 }
 
 /** On the command line a bad option is wrong usage. */
+/** An option's name on the command line. */
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+}
+
 function usage<T>(check: () => T): T {
   try {
     return check()
   } catch (error) {
     if (!(error instanceof BertLayersError)) throw error
-    throw new UsageError(error.message.replace(/^option /, '--'))
+    const message = error.message.replace(/^option (\w+)/, (_, name: string) => `--${kebab(name)}`)
+    throw new UsageError(message)
   }
 }

@@ -24,6 +24,7 @@ Options:
   --layers L       all (encode's default), or numbers such as 0,6,-1: 0 is the embedding output, -1 (embed's default) the last layer
   --overflow O     for a text with more tokens than the model takes: error (the default), truncate, window (encodes all of it)
   --dtype D        float32 (the default), bfloat16, int8 (CPU), float16 (GPU)
+  --last-layer W   of a model with a norm after its last block (ModernBERT): after-norm (the default), before-norm
   --device D       auto (the default), cpu, cuda, cuda:N, metal
   --threads N      threads for the arithmetic; without it: one a core
   --format F       of encode:

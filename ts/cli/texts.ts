@@ -23,13 +23,13 @@ export async function withTexts(
   command: TextsCommand & { format: string },
   compute: (encoder: Encoder, texts: string[], model: ModelSummary) => Promise<() => Promise<void>>,
 ): Promise<void> {
-  const { model, revision, cacheDir, localFilesOnly, dtype, device, threads, format, out } = command
+  const { model, revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads, format, out } = command
   if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
     throw new UsageError(`${format} is not for a terminal: give --out FILE, or redirect the output`)
   }
   if (out !== undefined) await checkOut(out)
   const { texts, explain } = await readTexts(command.texts)
-  const encoder = await load(model, { revision, cacheDir, localFilesOnly, dtype, device, threads })
+  const encoder = await load(model, { revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads })
   try {
     const { modelType, numLayers, hiddenSize } = encoder.config
     const name = model ?? DEFAULT_MODEL

@@ -11,6 +11,7 @@ use candle_core::DType;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::Device;
+use crate::last_layer::LastLayer;
 use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu, Ops};
 use crate::sink::Sink;
@@ -57,6 +58,7 @@ pub(crate) fn load(
     folder: &Path,
     device: &Device,
     dtype: Dtype,
+    last_layer: LastLayer,
     samples: &Tokens,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Backend>, Summary)> {
@@ -64,7 +66,7 @@ pub(crate) fn load(
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
             let ops = Cpu::new(kernels, dtype, Arc::new(Solo));
-            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
+            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
         Device::Candle(device) => {
@@ -75,7 +77,7 @@ pub(crate) fn load(
                 Dtype::Int8 => return Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
             };
             let ops = Candle::new(device.clone(), dtype);
-            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
+            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
             Ok((Box::new(OnCandle { ops, model }), summary))
         }
     }

@@ -12,6 +12,7 @@ use crate::device::DeviceChoice;
 use crate::fold::{Mix, Reduce};
 use crate::groups::Groups;
 use crate::hidden_states::{HiddenStates, Parts};
+use crate::last_layer::LastLayer;
 use crate::layers::Layers;
 use crate::loaded::Loaded;
 use crate::locate::{Search, locate};
@@ -34,6 +35,8 @@ pub struct LoadOptions {
     pub search: Search,
     /// How many threads compute; by default as many as the process may use.
     pub threads: Option<usize>,
+    /// What the last layer is, for a family with a norm after its last block.
+    pub last_layer: LastLayer,
     /// Ends the loading early.
     pub cancel: Cancel,
 }
@@ -97,11 +100,12 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::ModelNotFound`], [`Error::ModelInvalid`], [`Error::ModelUnsupported`], [`Error::DeviceUnavailable`],
-    /// [`Error::Cancelled`].
+    /// [`Error::InvalidInput`] for a [`last_layer`](LoadOptions::last_layer) that the family does not have, [`Error::Cancelled`].
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
         let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?, crew })
+        let LoadOptions { device, dtype, last_layer, cancel, .. } = options;
+        Ok(Self { model: Loaded::shared(&folder, *device, *dtype, *last_layer, cancel)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,

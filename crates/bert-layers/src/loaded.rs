@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::backend::{self, Backend};
 use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
 use crate::device::{Device, DeviceChoice};
+use crate::last_layer::LastLayer;
 use crate::tokenize::Tokenizer;
 use crate::{Cancel, Dtype, Result, result_buffer, samples, weights};
 
@@ -40,11 +41,15 @@ impl Drop for Trim {
 }
 
 impl Loaded {
-    fn load(folder: &Path, device: &Device, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+    fn load(folder: &Path, device: &Device, dtype: Dtype, last_layer: LastLayer, cancel: &Cancel) -> Result<Self> {
         let trim = Trim; // for what a load that fails leaves, too
         let config = ModelConfig::read(folder)?;
+        last_layer.check(&config)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("arithmetic {ARITHMETIC}, {dtype}, {config:?}").as_bytes());
+        if last_layer != LastLayer::default() {
+            hasher.update(format!("{last_layer:?}").as_bytes());
+        }
         let tokenizer = Tokenizer::load(folder, config.vocab_size(), &mut hasher)?;
         let mut sentence = SentenceConfig::read(folder)?;
         if sentence.lower_case && tokenizer.as_ref().is_some_and(|tokenizer| !tokenizer.lower_cases()) {
@@ -53,7 +58,7 @@ impl Loaded {
         }
         hasher.update(format!("{sentence:?}").as_bytes());
         let samples = samples::tokens(tokenizer.as_ref(), &config)?;
-        let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, cancel)?;
+        let (backend, summary) = backend::load(&config, folder, device, dtype, last_layer, &samples, cancel)?;
         hasher.update(summary.hash.as_bytes());
         hasher.update(format!("{} {}", device.name(), backend.instruction_set()).as_bytes());
         Ok(Self {
@@ -72,10 +77,16 @@ impl Loaded {
 
     /// The model of a folder: the copy that an encoder of this process holds already, or a new one. Who asks for a model that is
     /// just being loaded waits for it.
-    pub fn shared(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Arc<Self>> {
+    pub fn shared(
+        folder: &Path,
+        choice: DeviceChoice,
+        dtype: Dtype,
+        last_layer: LastLayer,
+        cancel: &Cancel,
+    ) -> Result<Arc<Self>> {
         static SLOTS: Mutex<Option<HashMap<Key, Arc<Slot>>>> = Mutex::new(None);
         let device = Device::open(choice, dtype)?;
-        let key = Key::of(folder, device.name(), dtype);
+        let key = Key::of(folder, device.name(), dtype, last_layer);
         let slot = {
             let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
             let slots = slots.get_or_insert_default();
@@ -86,7 +97,7 @@ impl Loaded {
         if let Some(loaded) = model.upgrade() {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Self::load(folder, &device, dtype, cancel)?);
+        let loaded = Arc::new(Self::load(folder, &device, dtype, last_layer, cancel)?);
         *model = Arc::downgrade(&loaded);
         Ok(loaded)
     }
@@ -102,17 +113,18 @@ impl Slot {
     }
 }
 
-/// What makes two loads the same: the folder, what its files were when they were read, device and dtype.
+/// What makes two loads the same: the folder, what its files were when they were read, device, dtype and what the last layer is.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     folder: PathBuf,
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
     device: String,
     dtype: Dtype,
+    last_layer: LastLayer,
 }
 
 impl Key {
-    fn of(folder: &Path, device: String, dtype: Dtype) -> Self {
+    fn of(folder: &Path, device: String, dtype: Dtype, last_layer: LastLayer) -> Self {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         // What a model is made of: a result that somebody saves beside it makes no new model.
@@ -132,6 +144,6 @@ impl Key {
             .collect();
         files.sort();
         files.dedup();
-        Self { folder, files, device, dtype }
+        Self { folder, files, device, dtype, last_layer }
     }
 }

@@ -76,7 +76,7 @@ mod simd;
 mod team;
 
 pub use activation::Activation;
-pub use attention::{Disentangled, DistanceBias, Heads, Scoring};
+pub use attention::{Disentangled, DistanceBias, Heads, Rotary, Scoring};
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use crew::Crew;

@@ -1,6 +1,7 @@
 //! Layer normalization.
 
 use crate::convert::{Converted, Target};
+use crate::memory::with_scratch;
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team, piece, row_pieces};
 use crate::{Kernels, team};
@@ -53,6 +54,34 @@ impl Kernels {
         let to = Target::new(self, to, x.len());
         norm.rows(self, team, None, x, Some(to));
     }
+
+    /// [`layer_norm`](Self::layer_norm) whose result is wanted in the next linear layer's form only.
+    ///
+    /// # Panics
+    /// As [`layer_norm`](Self::layer_norm) and [`convert`](Self::convert).
+    pub fn layer_norm_converted(
+        self,
+        team: &dyn Team,
+        x: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        eps: f32,
+        to: Converted<'_>,
+    ) {
+        let norm = Norm { weight, bias, eps };
+        let to = Target::new(self, to, x.len());
+        let Some(rows) = norm.count(x.len()) else { return };
+        let (width, pieces) = (weight.len(), row_pieces(team, rows, 32));
+        team::run(team, pieces, |task| {
+            // One row of the result exists at a time, in the nearest cache.
+            with_scratch(width, |out| {
+                for row in piece(rows, pieces, task) {
+                    let from = Some(&x[row * width..(row + 1) * width]);
+                    self.vectorize_bf16(NormRows { norm, from, out: &mut *out, first: row, to: Some(to) });
+                }
+            });
+        });
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -63,17 +92,23 @@ struct Norm<'a> {
 }
 
 impl Norm<'_> {
-    /// `from` is where the rows come from, or none if that is `out` itself; `to` where they go beside `out`.
-    fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32], to: Option<Target<'_>>) {
+    /// How many rows are in that many numbers, if any.
+    fn count(&self, len: usize) -> Option<usize> {
         let width = self.weight.len();
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), width, "layer_norm: bias and weight");
         }
-        if out.is_empty() {
-            return;
+        if len == 0 {
+            return None;
         }
-        assert!(width > 0 && out.len().is_multiple_of(width), "layer_norm: rows of {width} in {}", out.len());
-        let rows = out.len() / width;
+        assert!(width > 0 && len.is_multiple_of(width), "layer_norm: rows of {width} in {len}");
+        Some(len / width)
+    }
+
+    /// `from` is where the rows come from, or none if that is `out` itself; `to` where they go beside `out`.
+    fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32], to: Option<Target<'_>>) {
+        let Some(rows) = self.count(out.len()) else { return };
+        let width = self.weight.len();
         let pieces = row_pieces(team, rows, 32);
         let out = Shared::new(out);
         team::run(team, pieces, |task| {

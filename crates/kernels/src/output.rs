@@ -61,7 +61,7 @@ impl Element for f32 {
     #[inline(always)]
     unsafe fn load_first<S: Simd>(s: S, from: *const f32, n: usize) -> S::V {
         // SAFETY: the caller's promise.
-        unsafe { s.load_first(from, n, 0.0) }
+        unsafe { if n == S::WIDTH { s.load(from) } else { s.load_first(from, n, 0.0) } }
     }
 
     #[inline(always)]
@@ -90,8 +90,15 @@ impl Element for Bf16 {
         let mut lanes = [0.0; crate::simd::WIDEST];
         // SAFETY: the caller's promise; a vector is at most the widest.
         unsafe {
-            for (i, lane) in lanes[..n].iter_mut().enumerate() {
-                *lane = (*from.add(i)).to_f32();
+            // Apart, since a loop whose length the compiler knows becomes vector instructions.
+            if n == S::WIDTH {
+                for (i, lane) in lanes[..S::WIDTH].iter_mut().enumerate() {
+                    *lane = (*from.add(i)).to_f32();
+                }
+            } else {
+                for (i, lane) in lanes[..n].iter_mut().enumerate() {
+                    *lane = (*from.add(i)).to_f32();
+                }
             }
             s.load(lanes.as_ptr())
         }

@@ -27,6 +27,7 @@ pub struct LoadRequest {
     pub package_folders: Vec<String>,
     pub device: String,
     pub dtype: String,
+    pub last_layer: String,
     pub revision: Option<String>,
     pub cache_dir: Option<String>,
     pub threads: Option<u32>,
@@ -220,6 +221,7 @@ pub fn load_encoder<'env>(env: &'env Env, request: LoadRequest, cancel: &CancelF
                 package_folders: request.package_folders.into_iter().map(Into::into).collect(),
             },
             threads: request.threads.map(|threads| threads as usize),
+            last_layer: request.last_layer.parse()?,
             cancel,
         };
         NativeEncoder::new(Encoder::from_pretrained(&request.model, &options)?)

@@ -7,16 +7,18 @@ use serde_json::{Map, Value};
 use super::activation::HiddenAct;
 use crate::{Error, Result};
 
-/// A parsed `config.json`.
+/// A parsed `config.json`, or an object in it.
 pub(super) struct Fields<'a> {
     path: &'a Path,
     map: Map<String, Value>,
+    /// What stands before the names of fields in messages: the objects that they are in.
+    within: String,
 }
 
 impl<'a> Fields<'a> {
     pub fn parse(text: &[u8], path: &'a Path) -> Result<Self> {
         match serde_json::from_slice(text) {
-            Ok(Value::Object(map)) => Ok(Self { path, map }),
+            Ok(Value::Object(map)) => Ok(Self { path, map, within: String::new() }),
             Ok(_) => Err(Error::invalid_file(path, "is not a JSON object")),
             Err(e) => Err(Error::invalid_file(path, format!("is not JSON: {e}"))),
         }
@@ -25,6 +27,32 @@ impl<'a> Fields<'a> {
     /// A field that is absent or null counts as left to its default, as in Transformers.
     fn get(&self, field: &str) -> Option<&Value> {
         self.map.get(field).filter(|v| !v.is_null())
+    }
+
+    /// A field's name in messages.
+    fn name(&self, field: &str) -> String {
+        format!("{}{field}", self.within)
+    }
+
+    /// The object that a field is, if it is there.
+    pub fn object(&self, field: &str) -> Result<Option<Self>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(map)) => {
+                Ok(Some(Self { path: self.path, map: map.clone(), within: format!("{}.", self.name(field)) }))
+            }
+            Some(value) => Err(self.invalid(format!("field '{}' must be an object, is {value}", self.name(field)))),
+        }
+    }
+
+    /// Whether a field has a value.
+    pub fn has(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// Whether a field is there and null.
+    pub fn is_null(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(Value::is_null)
     }
 
     pub fn invalid(&self, reason: impl std::fmt::Display) -> Error {
@@ -36,11 +64,12 @@ impl<'a> Fields<'a> {
     }
 
     fn missing(&self, field: &str) -> Error {
-        self.invalid(format!("field '{field}' is missing"))
+        self.invalid(format!("field '{}' is missing", self.name(field)))
     }
 
     pub fn string(&self, field: &str) -> Result<&str> {
         let value = self.get(field).ok_or_else(|| self.missing(field))?;
+        let field = self.name(field);
         value.as_str().ok_or_else(|| self.invalid(format!("field '{field}' must be a string, is {value}")))
     }
 
@@ -53,6 +82,7 @@ impl<'a> Fields<'a> {
         let value = self.get(field).ok_or_else(|| self.missing(field))?;
         // A u32 is more than any dimension of a model, and keeps products of two within 64 bits.
         value.as_u64().filter(|&n| n >= least as u64 && n <= u64::from(u32::MAX)).map(|n| n as usize).ok_or_else(|| {
+            let field = self.name(field);
             self.invalid(format!("field '{field}' must be a whole number of at least {least}, is {value}"))
         })
     }
@@ -65,10 +95,18 @@ impl<'a> Fields<'a> {
     /// A finite number that is not negative.
     pub fn number_or(&self, field: &str, default: f64) -> Result<f64> {
         let Some(value) = self.get(field) else { return Ok(default) };
-        value
-            .as_f64()
-            .filter(|n| n.is_finite() && *n >= 0.0)
-            .ok_or_else(|| self.invalid(format!("field '{field}' must be a number of at least 0, is {value}")))
+        value.as_f64().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(|| {
+            self.invalid(format!("field '{}' must be a number of at least 0, is {value}", self.name(field)))
+        })
+    }
+
+    /// Words of a list, if it is there.
+    pub fn list(&self, field: &str) -> Result<Option<Vec<&str>>> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let words: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+        words
+            .map(Some)
+            .ok_or_else(|| self.invalid(format!("field '{}' must be a list of strings, is {value}", self.name(field))))
     }
 
     /// A count, or none where the field is absent or not positive: −1 and 0 stand for "not given".
@@ -102,6 +140,7 @@ impl<'a> Fields<'a> {
 
     pub fn flag_or(&self, field: &str, default: bool) -> Result<bool> {
         let Some(value) = self.get(field) else { return Ok(default) };
+        let field = self.name(field);
         value.as_bool().ok_or_else(|| self.invalid(format!("field '{field}' must be true or false, is {value}")))
     }
 

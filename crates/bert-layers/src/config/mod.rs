@@ -8,9 +8,12 @@ mod distilbert;
 mod electra;
 mod ernie;
 mod json;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod rembert;
 mod roberta;
+mod rope;
 mod sentence;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +26,9 @@ pub use deberta::DebertaConfig;
 pub use distilbert::DistilBertConfig;
 pub use electra::ElectraConfig;
 pub use ernie::ErnieConfig;
+pub use modernbert::{LayerTypes, ModernBertConfig};
 pub use mpnet::MpnetConfig;
+pub use nomic_bert::NomicBertConfig;
 pub use rembert::RemBertConfig;
 pub use roberta::RobertaConfig;
 pub(crate) use sentence::SENTENCE_FILES;
@@ -55,6 +60,10 @@ pub enum ModelConfig {
     RemBert(RemBertConfig),
     /// "splinter".
     Splinter(BertConfig),
+    /// "modernbert".
+    ModernBert(ModernBertConfig),
+    /// "nomic_bert".
+    NomicBert(NomicBertConfig),
 }
 
 /// What is asked of any family.
@@ -80,6 +89,8 @@ pub const MODEL_TYPES: &[&str] = &[
     "mpnet",
     "deberta",
     "deberta-v2",
+    "modernbert",
+    "nomic_bert",
     "data2vec-text",
     "rembert",
     "splinter",
@@ -127,6 +138,8 @@ impl ModelConfig {
             "mpnet" => ModelConfig::Mpnet(MpnetConfig::from_fields(&fields)?),
             "rembert" => ModelConfig::RemBert(RemBertConfig::from_fields(&fields)?),
             "splinter" => ModelConfig::Splinter(BertConfig::from_fields(&fields)?),
+            "modernbert" => ModelConfig::ModernBert(ModernBertConfig::from_fields(&fields)?),
+            "nomic_bert" => ModelConfig::NomicBert(NomicBertConfig::from_fields(&fields)?),
             _ => {
                 return Err(Error::ModelUnsupported(format!(
                     "{}: model_type '{family}' is not supported; supported: {}",
@@ -150,6 +163,8 @@ impl ModelConfig {
             ModelConfig::Mpnet(_) => "mpnet",
             ModelConfig::RemBert(_) => "rembert",
             ModelConfig::Splinter(_) => "splinter",
+            ModelConfig::ModernBert(_) => "modernbert",
+            ModelConfig::NomicBert(_) => "nomic_bert",
         }
     }
 
@@ -165,7 +180,14 @@ impl ModelConfig {
             ModelConfig::Mpnet(c) => c.sizes(),
             ModelConfig::RemBert(c) => c.sizes(),
             ModelConfig::Splinter(c) => c.sizes(),
+            ModelConfig::ModernBert(c) => c.sizes(),
+            ModelConfig::NomicBert(c) => c.sizes(),
         }
+    }
+
+    /// Whether a norm follows the last block: there are then two ways to see the last layer.
+    pub fn has_final_norm(&self) -> bool {
+        matches!(self, ModelConfig::ModernBert(_))
     }
 
     /// Encoder blocks; there is one layer more, the embedding output.

@@ -228,7 +228,8 @@ impl<O: Ops> Block<O> for BertLayer<O> {
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, attention_layer_norm, intermediate, output, .. } = self;
         let (bias, disentangled) = (self.bias.as_deref(), self.disentangled.as_ref());
-        let attention = Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads, bias, disentangled };
+        let (texts, mask, heads) = (chunk.texts, chunk.mask, self.heads);
+        let attention = Attention { bias, disentangled, ..Attention::plain(texts, mask, heads) };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
         for (texts, out) in wanted.attentions {
             ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;

@@ -200,7 +200,8 @@ fn self_attention<O: Ops>(
         rows: &relative.rows,
         terms: 1 + usize::from(config.c2p) + usize::from(config.p2c),
     })?;
-    Ok((load.ops.load_linear(parts.into())?, disentangled))
+    let parts = parts.into_iter().map(|(weight, bias)| (weight, Some(bias))).collect();
+    Ok((load.ops.load_linear(parts)?, disentangled))
 }
 
 /// The first DeBERTa's query, key and value: in its checkpoints one matrix, in which each head has its rows of all three, and biases

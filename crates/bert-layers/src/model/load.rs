@@ -4,7 +4,7 @@ use bert_layers_kernels::Activation;
 
 use crate::Result;
 use crate::config::{HiddenAct, xielu};
-use crate::ops::Ops;
+use crate::ops::{Layer, Ops};
 use crate::weights::{Tensor, Weights};
 
 /// Makes the parts of a model from its weights. Names are those of the checkpoint, without `.weight` and `.bias`.
@@ -21,8 +21,20 @@ impl<O: Ops> Loader<'_, O> {
 
     /// Layers that read the same input, as one whose outputs come side by side.
     pub fn linear(&mut self, names: &[&str], outputs: usize, inputs: usize) -> Result<O::Linear> {
-        let parts = names.iter().map(|name| self.dense(name, outputs, inputs)).collect::<Result<_>>()?;
+        self.linear_biased(names, outputs, inputs, true)
+    }
+
+    /// The same, where `biased` says whether they have a bias.
+    pub fn linear_biased(&mut self, names: &[&str], outputs: usize, inputs: usize, biased: bool) -> Result<O::Linear> {
+        let parts = names.iter().map(|name| self.layer(name, outputs, inputs, biased)).collect::<Result<_>>()?;
         self.ops.load_linear(parts)
+    }
+
+    /// A layer's weight, and its bias if it is `biased`.
+    pub fn layer(&mut self, name: &str, outputs: usize, inputs: usize, biased: bool) -> Result<Layer> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = if biased { Some(self.weights.read(&format!("{name}.bias"), &[outputs])?) } else { None };
+        Ok((weight, bias))
     }
 
     /// Weight and bias of a layer.
@@ -45,8 +57,13 @@ impl<O: Ops> Loader<'_, O> {
 
     /// A layer norm over `width`.
     pub fn layer_norm(&mut self, name: &str, width: usize, eps: f32) -> Result<O::LayerNorm> {
+        self.layer_norm_biased(name, width, eps, true)
+    }
+
+    /// The same, where `biased` says whether it has a bias.
+    pub fn layer_norm_biased(&mut self, name: &str, width: usize, eps: f32, biased: bool) -> Result<O::LayerNorm> {
         let weight = self.weights.read(&format!("{name}.weight"), &[width])?;
-        let bias = self.weights.read(&format!("{name}.bias"), &[width])?;
+        let bias = if biased { Some(self.weights.read(&format!("{name}.bias"), &[width])?) } else { None };
         self.ops.load_layer_norm(weight, bias, eps)
     }
 

@@ -10,7 +10,9 @@ mod electra;
 mod embeddings;
 mod ernie;
 mod load;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod pooler;
 mod positions;
 mod rembert;
@@ -20,6 +22,7 @@ mod stack;
 
 use crate::batch::{Chunk, PackedBatch};
 use crate::config::ModelConfig;
+use crate::last_layer::LastLayer;
 use crate::ops::Ops;
 use crate::sink::Sink;
 use crate::weights::{NameRules, Summary, Weights};
@@ -41,6 +44,7 @@ pub fn load<O: Ops + 'static>(
     ops: &O,
     config: &ModelConfig,
     folder: &Path,
+    last_layer: LastLayer,
     samples: &Tokens,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Model<O>>, Summary)> {
@@ -61,6 +65,10 @@ pub fn load<O: Ops + 'static>(
         ModelConfig::Mpnet(config) => Box::new(mpnet::load(load, config, &samples)?),
         ModelConfig::RemBert(config) => Box::new(rembert::load(load, config, &samples)?),
         ModelConfig::Splinter(config) => Box::new(splinter::load(load, config, &samples)?),
+        ModelConfig::ModernBert(config) => {
+            Box::new(modernbert::ModernBertModel::load(load, config, last_layer, &samples)?)
+        }
+        ModelConfig::NomicBert(config) => Box::new(nomic_bert::NomicBertModel::load(load, config, &samples)?),
     };
     Ok((model, weights.finish()?))
 }
@@ -78,5 +86,8 @@ pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
         ModelConfig::RemBert(_) => &rembert::NAMES,
         ModelConfig::Splinter(_) => &splinter::NAMES,
         ModelConfig::Deberta(_) => &deberta::NAMES,
+        ModelConfig::ModernBert(_) => &modernbert::NAMES,
+        ModelConfig::NomicBert(config) if config.base_model_prefix == "bert" => &nomic_bert::REMOTE_NAMES,
+        ModelConfig::NomicBert(_) => &nomic_bert::NAMES,
     }
 }

@@ -144,7 +144,7 @@ mod tests {
         let log = Arc::default();
         let input = || {
             let table = ops.load_embedding(tensor(&[2, 4]))?;
-            let norm = ops.load_layer_norm(tensor(&[4]), tensor(&[4]), 1e-5)?;
+            let norm = ops.load_layer_norm(tensor(&[4]), Some(tensor(&[4])), 1e-5)?;
             ops.embed_norm(&[(&table, &ids[..])], &norm, None, None)
         };
         let block = |block| {

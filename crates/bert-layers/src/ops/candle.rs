@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bert_layers_kernels::{Activation, DistanceBias, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
-use super::{Attention, Distances, For, Ops};
+use super::{Attention, Distances, For, Layer, Ops};
 use crate::weights::Tensor as HostTensor;
 use crate::{Cancel, Result};
 
@@ -23,13 +23,15 @@ pub struct Candle {
 /// A matrix, transposed once, and its bias.
 pub struct Linear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
+    /// Whether the first half of its outputs, activated, gates the second.
+    gated: bool,
 }
 
 /// A layer norm's parameters.
 pub struct LayerNorm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
 }
 
@@ -64,12 +66,17 @@ impl Candle {
         Ok(())
     }
 
-    fn norm(&self, x: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
+    fn normed(&self, x: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
         let x = x.to_dtype(DType::F32)?;
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + norm.eps)?.sqrt()?)?;
-        Ok(normed.broadcast_mul(&norm.weight)?.broadcast_add(&norm.bias)?.to_dtype(self.dtype)?)
+        let scaled = normed.broadcast_mul(&norm.weight)?;
+        let moved = match &norm.bias {
+            Some(bias) => scaled.broadcast_add(bias)?,
+            None => scaled,
+        };
+        Ok(moved.to_dtype(self.dtype)?)
     }
 
     /// The bias of each head, query and key of a text of `len` tokens.
@@ -127,7 +134,8 @@ impl Candle {
         text: &Range<usize>,
     ) -> Result<Tensor> {
         self.cancel.check()?;
-        let (q, k) = (heads(qkv, attention, text, 0)?, heads(qkv, attention, text, 1)?);
+        let turned = |which| self.turn(&heads(qkv, attention, text, which)?, attention);
+        let (q, k) = (turned(0)?, turned(1)?);
         let mut scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
         let mut terms = 1;
         if let Some(disentangled) = attention.disentangled {
@@ -145,8 +153,34 @@ impl Candle {
                 mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
             scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, 1, text.len()), &self.device)?)?;
         }
-        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?)
+        if let Some(window) = attention.window.filter(|&window| window < text.len()) {
+            let rows = || 0..text.len();
+            let seen = rows().flat_map(|query| rows().map(move |key| query.abs_diff(key) <= window));
+            let bias: Vec<f32> = seen.map(|seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
+            scores = scores.broadcast_add(&Tensor::from_vec(bias, (1, text.len(), text.len()), &self.device)?)?;
+        }
+        // A query that sees no key has weights of 0; of others the largest is 1 before it is divided.
+        let largest = scores.max_keepdim(D::Minus1)?.maximum(f64::from(f32::MIN))?;
+        let weights = scores.broadcast_sub(&largest)?.exp()?;
+        Ok(weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?.maximum(1.0)?)?)
+    }
+
+    /// Queries or keys [heads, rows, size] of a text, turned where the family turns them: (a, b) → (a·cos − b·sin, b·cos + a·sin).
+    fn turn(&self, x: &Tensor, attention: &Attention<'_, Disentangled>) -> Result<Tensor> {
+        let Some(rotary) = attention.rotary else { return Ok(x.clone()) };
+        let ((_, rows, size), pairs) = (x.dims3()?, rotary.pairs());
+        let angles = rotary.angles(rows)?;
+        let table = |values: &[f32]| Tensor::from_slice(&values[..rows * pairs], (1, rows, pairs), &self.device);
+        let (cos, sin) = (table(&angles.cos)?, table(&angles.sin)?);
+        let half = |start| x.narrow(2, start, pairs)?.to_dtype(DType::F32);
+        let (a, b) = (half(0)?, half(pairs)?);
+        let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?.to_dtype(self.dtype)?;
+        let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?.to_dtype(self.dtype)?;
+        let mut parts = vec![first, second];
+        if 2 * pairs < size {
+            parts.push(x.narrow(2, 2 * pairs, size - 2 * pairs)?);
+        }
+        Ok(Tensor::cat(&parts, 2)?)
     }
 
     fn activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -186,22 +220,31 @@ impl Ops for Candle {
         self.upload(table)
     }
 
-    fn load_linear(&self, parts: Vec<(HostTensor, HostTensor)>) -> Result<Linear> {
+    fn load_linear(&self, parts: Vec<Layer>) -> Result<Linear> {
+        let some_have = parts.iter().any(|(_, bias)| bias.is_some());
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for (weight, bias) in parts {
+            biases.push(match bias {
+                Some(bias) => self.upload(bias)?,
+                None => Tensor::zeros(weight.shape[0], self.dtype, &self.device)?,
+            });
             weights.push(self.upload(weight)?);
-            biases.push(self.upload(bias)?);
         }
-        Ok(Linear { weight: Tensor::cat(&weights, 0)?.t()?.contiguous()?, bias: Tensor::cat(&biases, 0)? })
+        let bias = if some_have { Some(Tensor::cat(&biases, 0)?) } else { None };
+        Ok(Linear { weight: Tensor::cat(&weights, 0)?.t()?.contiguous()?, bias, gated: false })
+    }
+
+    fn load_gated(&self, gate: Layer, up: Layer) -> Result<Linear> {
+        Ok(Linear { gated: true, ..self.load_linear(vec![gate, up])? })
     }
 
     fn load_head(&self, weight: HostTensor, bias: HostTensor) -> Result<Linear> {
-        self.load_linear(vec![(weight, bias)])
+        self.load_linear(vec![(weight, Some(bias))])
     }
 
-    fn load_layer_norm(&self, weight: HostTensor, bias: HostTensor, eps: f32) -> Result<LayerNorm> {
+    fn load_layer_norm(&self, weight: HostTensor, bias: Option<HostTensor>, eps: f32) -> Result<LayerNorm> {
         let f32s = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &self.device);
-        Ok(LayerNorm { weight: f32s(weight)?, bias: f32s(bias)?, eps: f64::from(eps) })
+        Ok(LayerNorm { weight: f32s(weight)?, bias: bias.map(f32s).transpose()?, eps: f64::from(eps) })
     }
 
     fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Disentangled> {
@@ -225,7 +268,7 @@ impl Ops for Candle {
         _next: Option<&Linear>,
         keep: Option<&mut [f32]>,
     ) -> Result<Tensor> {
-        let out = self.norm(&self.sum(lookups)?, norm)?;
+        let out = self.normed(&self.sum(lookups)?, norm)?;
         self.keep(&out, keep)?;
         Ok(out)
     }
@@ -242,7 +285,16 @@ impl Ops for Candle {
 
     fn linear(&self, x: &Tensor, linear: &Linear, activation: Activation, _: For<'_, Linear>) -> Result<Tensor> {
         self.cancel.check()?;
-        self.activate(&x.matmul(&linear.weight)?.broadcast_add(&linear.bias)?, activation)
+        let mut out = x.matmul(&linear.weight)?;
+        if let Some(bias) = &linear.bias {
+            out = out.broadcast_add(bias)?;
+        }
+        if !linear.gated {
+            return self.activate(&out, activation);
+        }
+        let half = out.dim(1)? / 2;
+        let (gate, up) = (out.narrow(1, 0, half)?.contiguous()?, out.narrow(1, half, half)?);
+        Ok((self.activate(&gate, activation)? * up)?)
     }
 
     fn linear_add_norm(
@@ -255,7 +307,19 @@ impl Ops for Candle {
         keep: Option<&mut [f32]>,
     ) -> Result<Tensor> {
         let sum = (self.linear(x, linear, Activation::Identity, For::Anybody)? + residual)?;
-        let out = self.norm(&sum, norm)?;
+        let out = self.normed(&sum, norm)?;
+        self.keep(&out, keep)?;
+        Ok(out)
+    }
+
+    fn linear_add(&self, x: &Tensor, linear: &Linear, residual: &Tensor, keep: Option<&mut [f32]>) -> Result<Tensor> {
+        let sum = (self.linear(x, linear, Activation::Identity, For::Anybody)? + residual)?;
+        self.keep(&sum, keep)?;
+        Ok(sum)
+    }
+
+    fn norm(&self, x: &Tensor, norm: &LayerNorm, _: For<'_, Linear>, keep: Option<&mut [f32]>) -> Result<Tensor> {
+        let out = self.normed(x, norm)?;
         self.keep(&out, keep)?;
         Ok(out)
     }
@@ -269,8 +333,8 @@ impl Ops for Candle {
         keep: Option<&mut [f32]>,
     ) -> Result<Tensor> {
         let out = match residual {
-            Some(residual) => self.norm(&(x + residual)?, norm)?,
-            None => self.norm(x, norm)?,
+            Some(residual) => self.normed(&(x + residual)?, norm)?,
+            None => self.normed(x, norm)?,
         };
         self.keep(&out, keep)?;
         Ok(out)

@@ -3,6 +3,7 @@
 
 mod candle;
 mod cpu;
+mod rotary;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,11 +13,11 @@ use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
+pub use self::rotary::Rotary;
 use crate::Result;
 use crate::weights::Tensor;
 
 /// What attention needs to know of a chunk beside its numbers.
-#[derive(Debug)]
 pub struct Attention<'a, D> {
     /// The rows of each text: a row attends to those of its own text only.
     pub texts: &'a [Range<usize>],
@@ -28,6 +29,31 @@ pub struct Attention<'a, D> {
     pub bias: Option<&'a DistanceBias>,
     /// What distances add to the scores, in DeBERTa.
     pub disentangled: Option<&'a D>,
+    /// Turns queries and keys by their positions in the text, of which a masked row has one too.
+    pub rotary: Option<&'a Rotary>,
+    /// How many rows before it and after it a row attends to; none: all.
+    pub window: Option<usize>,
+}
+
+// Not derived: that would want D to be Clone too.
+impl<D> Clone for Attention<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for Attention<'_, D> {}
+
+impl<'a, D> Attention<'a, D> {
+    /// Attention as BERT has it: nothing but q, k and v counts.
+    pub fn plain(texts: &'a [Range<usize>], mask: Option<&'a [bool]>, heads: usize) -> Self {
+        Attention { texts, mask, heads, bias: None, disentangled: None, rotary: None, window: None }
+    }
+
+    /// The longest text's rows.
+    fn longest(&self) -> usize {
+        self.texts.iter().map(ExactSizeIterator::len).max().unwrap_or(0)
+    }
 }
 
 /// What [`Ops::load_disentangled`] makes the vectors of distances from.
@@ -43,6 +69,9 @@ pub struct Distances<'a> {
     /// By how much more than √d scores are divided: √(d · terms).
     pub terms: usize,
 }
+
+/// A linear layer's weight `[out, in]` and bias `[out]`.
+pub type Layer = (Tensor, Option<Tensor>);
 
 /// Who reads a result: an implementation may give it in just the form that its reader takes.
 pub enum For<'a, L> {
@@ -85,8 +114,12 @@ pub trait Ops: Send + Sync {
     /// Takes a table `[entries, width]`.
     fn load_embedding(&self, table: Tensor) -> Result<Self::Embedding>;
 
-    /// Takes weights `[out, in]` and biases `[out]`, one above the other: their outputs come side by side.
-    fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Self::Linear>;
+    /// Takes layers one above the other: their outputs come side by side.
+    fn load_linear(&self, parts: Vec<Layer>) -> Result<Self::Linear>;
+
+    /// Takes the two layers of a gated linear unit, of one size: [`linear`](Self::linear) with it is
+    /// `activation(gate(x)) · up(x)`.
+    fn load_gated(&self, gate: Layer, up: Layer) -> Result<Self::Linear>;
 
     /// Takes weight `[out, in]` and bias `[out]` of a layer outside the blocks, such as the pooler's: small, and computed exactly.
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Self::Linear>;
@@ -103,7 +136,7 @@ pub trait Ops: Send + Sync {
     }
 
     /// Takes weight `[width]` and bias `[width]`.
-    fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<Self::LayerNorm>;
+    fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<Self::LayerNorm>;
 
     /// Projects the relative embeddings, which are the same for every text, once.
     fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Self::Disentangled>;
@@ -171,6 +204,25 @@ pub trait Ops: Send + Sync {
     /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
     ///
     /// Disentangled, for the query at position i and the key at j: `softmax((qᵢ·kⱼ + qᵢ·K(i−j) + kⱼ·Q(i−j)) / √(d · terms)) · v`.
+    /// `x · Wᵀ + b + residual`: the end of each half of a pre-norm block.
+    fn linear_add<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        linear: &Self::Linear,
+        residual: &Self::Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// `norm(x)`, beside x: the start of each half of a pre-norm block.
+    fn norm<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        norm: &Self::LayerNorm,
+        reader: For<'_, Self::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
     fn attention(
         &self,
         qkv: &Self::Rows<'_>,
@@ -179,7 +231,7 @@ pub trait Ops: Send + Sync {
     ) -> Result<Self::Rows<'static>>;
 
     /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d + bias)`: text after text `[head][query][key]` in f32, a masked
-    /// key with 0.
+    /// key with 0, and one outside the window.
     fn attention_probabilities(
         &self,
         qkv: &Self::Rows<'_>,
@@ -190,7 +242,7 @@ pub trait Ops: Send + Sync {
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
-    /// Activations as f32: of [`embed_norm`](Self::embed_norm), [`project`](Self::project), [`linear_add_norm`](Self::linear_add_norm),
-    /// or made [for anybody](For::Anybody).
+    /// Activations as f32: of [`embed_norm`](Self::embed_norm), [`project`](Self::project), [`linear_add_norm`](Self::linear_add_norm)
+    /// and [`linear_add`](Self::linear_add), or made [for anybody](For::Anybody).
     fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
 }

@@ -141,7 +141,7 @@ impl Distances<'_> {
             let mut start = 0;
             while start < n {
                 let end = n.min(start + S::TILE_ROWS);
-                let (keys, keys_stride) = work.operand(self.text.start + start..self.text.start + end, 1, operands);
+                let (keys, keys_stride) = work.operand(s, self.text.start + start..self.text.start + end, 1, operands);
                 // The distances of the first query from the last of these keys, to those of the last query from the first.
                 let columns = n - end..n - 1 - start + self.queries.len();
                 for panel in columns.start / S::PANEL..columns.end.div_ceil(S::PANEL) {
@@ -225,7 +225,7 @@ impl Distances<'_> {
             // Columns of the last query's distance from the first key, to the first query's from the last key.
             let (from_end, count) = (self.queries.end - tile.end, tile.len());
             let columns = from_end..from_end + count - 1 + n;
-            let (queries, queries_stride) = work.operand(tile.clone(), 0, operands);
+            let (queries, queries_stride) = work.operand(s, tile.clone(), 0, operands);
             for panel in columns.start / S::PANEL..columns.end.div_ceil(S::PANEL) {
                 // The first of these queries has the key at column − (queries behind it).
                 let at = self.start(room, tile.start) + panel * S::PANEL - (self.queries.end - 1 - tile.start);

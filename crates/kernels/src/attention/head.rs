@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::Heads;
 use super::bias::TextBias;
 use super::disentangled::{Distances, Room};
 use super::number::Number;
+use super::window::{most_scores, near, near_from_panel};
+use super::{Heads, Rotary, Scoring};
 use crate::gemm::{Ahead, Product, Start, Tile};
 use crate::math::exp;
 use crate::memory::{LINE, words_mut};
@@ -18,6 +19,10 @@ pub(super) struct Head<'a, N, Y> {
     pub qkv: &'a [N],
     pub heads: Heads,
     pub head: usize,
+    pub rotary: Option<Rotary<'a>>,
+    pub window: Option<usize>,
+    /// The text's first row.
+    pub text: usize,
     /// The rows that may be attended to.
     pub keys: &'a [usize],
     /// The rows to compute.
@@ -30,13 +35,14 @@ pub(super) struct Head<'a, N, Y> {
     pub layout: Layout,
 }
 
-/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, what distances need, then the scores of a tile,
-/// or of all queries where distances make them.
+/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, keys that are being turned, what distances need,
+/// then the scores of a tile, or of all queries where distances make them.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     keys: usize,
     values: usize,
     queries: usize,
+    turned: usize,
     distances: Option<Room>,
     /// Words of a row of queries or keys.
     pub depth: usize,
@@ -46,16 +52,24 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new<P: Product>(keys: usize, dim: usize, panel: usize, distances: Option<&Distances<'_>>) -> Self {
+    pub(super) fn new<P: Product>(
+        keys: usize,
+        scoring: &Scoring<'_>,
+        panel: usize,
+        distances: Option<&Distances<'_>>,
+    ) -> Self {
+        let dim = scoring.heads.dim;
         let padded = keys.next_multiple_of(panel);
         let depth = dim.div_ceil(P::NUMBERS);
         let distances = distances.map(|distances| distances.room(depth, panel));
         // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
-        let stride = distances.map_or(padded + LINE, |room| room.scores_stride);
+        let whole = most_scores(scoring.window, keys, MOST_TILE_ROWS, panel) + LINE;
+        let stride = distances.map_or(whole, |room| room.scores_stride);
         Layout {
             keys: padded * depth,
             values: dim.next_multiple_of(panel) * keys.div_ceil(P::NUMBERS),
             queries: (MOST_TILE_ROWS * depth).next_multiple_of(LINE),
+            turned: if scoring.rotary.is_some() { WIDEST * depth } else { 0 },
             distances,
             depth,
             stride,
@@ -64,7 +78,8 @@ impl Layout {
     }
 
     pub(super) fn len(self) -> usize {
-        self.keys + self.values + self.queries + self.distances.map_or(0, Room::len) + self.scores
+        let distances = self.distances.map_or(0, Room::len);
+        self.keys + self.values + self.queries + self.turned + distances + self.scores
     }
 }
 
@@ -83,12 +98,13 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
         let (packed, all_scores) = scratch.split_at_mut(work.layout.len() - work.layout.scores);
         let (keys, packed) = words_mut(packed).split_at_mut(work.layout.keys);
         let (values, packed) = packed.split_at_mut(work.layout.values);
-        let (queries, near) = packed.split_at_mut(work.layout.queries);
-        work.pack_keys(s, keys);
+        let (queries, packed) = packed.split_at_mut(work.layout.queries);
+        let (turned, of_distances) = packed.split_at_mut(work.layout.turned);
+        work.pack_keys(s, turned, keys);
         work.pack_values::<S>(values);
         let distances = work.distances.as_ref().zip(work.layout.distances);
         if let Some((distances, room)) = distances {
-            distances.prepare(s, &work, room, near, queries, all_scores);
+            distances.prepare(s, &work, room, of_distances, queries, all_scores);
         }
         // Each query alone, so how many of them share a tile is free.
         let mut start = work.queries.start;
@@ -98,18 +114,19 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
             let scores = match distances {
                 None => &mut *all_scores,
                 Some((distances, room)) => {
-                    distances.add(s, &work, room, start..end, near, queries, all_scores);
+                    distances.add(s, &work, room, start..end, of_distances, queries, all_scores);
                     &mut all_scores[distances.start(room, start)..]
                 }
             };
-            work.scores(s, start..end, queries, keys, scores);
+            let near = near_from_panel(work.keys, &(start..end), work.window, S::PANEL);
+            work.scores(s, start..end, &near, queries, keys, scores);
             if let Some(bias) = &work.bias {
                 for (query, scores) in (start..end).zip(scores.chunks_exact_mut(work.layout.stride)) {
-                    bias.add(query, work.keys, scores);
+                    bias.add(query, &work.keys[near.clone()], scores);
                 }
             }
-            let totals = work.softmax(s, end - start, scores);
-            work.results(s, start..end, scores, values, &totals);
+            let totals = work.softmax(s, start..end, &near, scores);
+            work.results(s, start..end, &near, scores, values, &totals);
             start = end;
             tiles -= 1;
         }
@@ -135,12 +152,16 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// Panels of keys: for each word of a key, that of `PANEL` keys. Where keys are missing, anything: those scores are dropped.
     #[inline(always)]
-    fn pack_keys<S: Simd>(&self, s: S, to: &mut [u32]) {
+    fn pack_keys<S: Simd>(&self, s: S, turned: &mut [u32], to: &mut [u32]) {
         let (depth, numbers) = (self.layout.depth, N::Product::NUMBERS);
         let stride = 3 * self.heads.hidden();
         for (panel, keys) in to.chunks_exact_mut(S::PANEL * depth).zip(self.keys.chunks(S::PANEL)) {
             for (half, keys) in keys.chunks(S::WIDTH).enumerate() {
                 let panel = &mut panel[half * S::WIDTH..];
+                if let Some(rotary) = self.rotary {
+                    self.pack_turned(s, rotary, keys, turned, panel);
+                    continue;
+                }
                 let mut done = 0;
                 let adjacent = keys[keys.len() - 1] - keys[0] + 1 == keys.len();
                 // A whole vector of rows, even if the last ones are another text's: their scores are dropped.
@@ -166,6 +187,40 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         }
     }
 
+    /// A vector of turned keys, into a half of a panel.
+    #[inline(always)]
+    fn pack_turned<S: Simd>(&self, s: S, rotary: Rotary<'_>, keys: &[usize], turned: &mut [u32], panel: &mut [u32]) {
+        let depth = self.layout.depth;
+        for (&key, to) in keys.iter().zip(turned.chunks_exact_mut(depth)) {
+            self.turn(s, rotary, key, 1, to);
+        }
+        let mut done = 0;
+        while done + S::WIDTH <= depth {
+            let (from, to) = (turned[done..].as_ptr().cast(), panel[done * S::PANEL..].as_mut_ptr().cast());
+            // SAFETY: there is room for WIDTH rows of `depth` words, turned or not, of each of which WIDTH words are left from
+            // `done` on; as many words of `WIDTH` keys in the panel, of `depth` × PANEL words. They may pass for floats while
+            // they are only moved.
+            unsafe { s.transpose(from, depth, to, S::PANEL) };
+            done += S::WIDTH;
+        }
+        for (i, key) in turned.chunks_exact(depth).take(keys.len()).enumerate() {
+            for w in done..depth {
+                panel[w * S::PANEL + i] = key[w];
+            }
+        }
+    }
+
+    /// A row's turned query (0) or key (1), word by word.
+    #[inline(always)]
+    fn turn<S: Simd>(&self, s: S, rotary: Rotary<'_>, row: usize, which: usize, to: &mut [u32]) {
+        assert!(to.len() == self.layout.depth);
+        // What lacks in the last word is 0.
+        to[self.layout.depth - 1] = 0;
+        let from = self.row(row, which).as_ptr();
+        // SAFETY: a row of `dim` numbers; `depth` words hold as many, and any bits are a number. `attention` has checked the rest.
+        unsafe { rotary.turn(s, row - self.text, self.heads.dim, from, to.as_mut_ptr().cast::<N>()) };
+    }
+
     /// Panels of values: for each word of keys, `PANEL` places of their values. Missing places are zeros.
     #[inline(always)]
     fn pack_values<S: Simd>(&self, to: &mut [u32]) {
@@ -184,8 +239,12 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// A tile of queries or keys, word by word.
     #[inline(always)]
-    fn copy(&self, rows: Range<usize>, which: usize, to: &mut [u32]) {
+    fn copy<S: Simd>(&self, s: S, rows: Range<usize>, which: usize, to: &mut [u32]) {
         for (row, to) in rows.zip(to.chunks_exact_mut(self.layout.depth)) {
+            if let Some(rotary) = self.rotary {
+                self.turn(s, rotary, row, which, to);
+                continue;
+            }
             let row = self.row(row, which);
             for (w, word) in to.iter_mut().enumerate() {
                 *word = N::word(row, w);
@@ -193,24 +252,40 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         }
     }
 
-    /// A tile of queries (0) or keys (1), and how many words one row is from the next: where they are, if they are whole words,
-    /// or a copy.
+    /// A tile of queries (0) or keys (1), and how many words one row is from the next: where they are, if they are whole words
+    /// and not turned, or a copy.
     #[inline(always)]
-    pub(super) fn operand(&self, rows: Range<usize>, which: usize, scratch: &mut [u32]) -> (*const u32, usize) {
+    pub(super) fn operand<S: Simd>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        which: usize,
+        scratch: &mut [u32],
+    ) -> (*const u32, usize) {
         let (numbers, stride) = (N::Product::NUMBERS, 3 * self.heads.hidden());
-        if self.heads.dim.is_multiple_of(numbers) && stride.is_multiple_of(numbers) {
+        let whole = self.heads.dim.is_multiple_of(numbers) && stride.is_multiple_of(numbers);
+        if whole && self.rotary.is_none() {
             return (self.row(rows.start, which).as_ptr().cast(), stride / numbers);
         }
-        self.copy(rows, which, scratch);
+        self.copy(s, rows, which, scratch);
         (scratch.as_ptr(), self.layout.depth)
     }
 
-    /// q·k of a tile of queries with all keys, added to what distances made of the scores.
+    /// q·k of a tile of queries with the keys that are `near`, added to what distances made of the scores.
     #[inline(always)]
-    fn scores<S: Simd>(&self, s: S, rows: Range<usize>, scratch: &mut [u32], keys: &[u32], scores: &mut [f32]) {
+    fn scores<S: Simd>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        near: &Range<usize>,
+        scratch: &mut [u32],
+        keys: &[u32],
+        scores: &mut [f32],
+    ) {
         let (depth, count) = (self.layout.depth, rows.len());
-        let (queries, stride) = self.operand(rows, 0, scratch);
-        for (p, panel) in keys.chunks_exact(S::PANEL * depth).enumerate() {
+        let (queries, stride) = self.operand(s, rows, 0, scratch);
+        let panels = near.len().div_ceil(S::PANEL);
+        for (p, panel) in keys[near.start * depth..].chunks_exact(S::PANEL * depth).take(panels).enumerate() {
             let c = scores[p * S::PANEL..].as_mut_ptr();
             let so_far = Start { at: c, stride: self.layout.stride };
             let tile = Tile {
@@ -231,12 +306,21 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// Turns the scores of each query into weights, and says what these add up to.
     #[inline(always)]
-    fn softmax<S: Simd>(&self, s: S, queries: usize, scores: &mut [f32]) -> [f32; MOST_TILE_ROWS] {
+    fn softmax<S: Simd>(
+        &self,
+        s: S,
+        queries: Range<usize>,
+        tile: &Range<usize>,
+        scores: &mut [f32],
+    ) -> [f32; MOST_TILE_ROWS] {
         let mut totals = [0.0; MOST_TILE_ROWS];
-        let n = self.keys.len();
-        for (total, row) in totals.iter_mut().zip(scores.chunks_exact_mut(self.layout.stride)).take(queries) {
-            let row = &mut row[..n.next_multiple_of(S::PANEL)];
-            row[n..].fill(f32::NEG_INFINITY);
+        let rows = scores.chunks_exact_mut(self.layout.stride).zip(queries);
+        for (total, (row, query)) in totals.iter_mut().zip(rows) {
+            let row = &mut row[..tile.len().next_multiple_of(S::PANEL)];
+            // A tile's keys are those of all its queries.
+            let near = near(self.keys, &(query..query + 1), self.window);
+            row[near.end - tile.start..].fill(f32::NEG_INFINITY);
+            row[..near.start - tile.start].fill(f32::NEG_INFINITY);
             *total = softmax::<N, S>(s, row, self.heads.scale);
         }
         totals
@@ -248,18 +332,23 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         &self,
         s: S,
         queries: Range<usize>,
+        near: &Range<usize>,
         weights: &[f32],
         values: &[u32],
         totals: &[f32; MOST_TILE_ROWS],
     ) {
-        let (depth, dim) = (self.keys.len().div_ceil(N::Product::NUMBERS), self.heads.dim);
+        // Words of values in a panel, those before the near ones, and the near ones.
+        let numbers = N::Product::NUMBERS;
+        let (all, before, depth) =
+            (self.keys.len().div_ceil(numbers), near.start / numbers, near.len().div_ceil(numbers));
+        let dim = self.heads.dim;
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         for first in (0..dim).step_by(S::PANEL) {
             let tile = Tile {
                 product: N::product(Start::zero()),
                 a: weights.as_ptr().cast(),
                 a_stride: self.layout.stride,
-                b: values[first * depth..].as_ptr().cast(),
+                b: values[first * all + before * S::PANEL..].as_ptr().cast(),
                 depth,
                 c: buffer.0.as_mut_ptr(),
                 c_stride: S::PANEL,

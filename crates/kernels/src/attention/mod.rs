@@ -13,6 +13,8 @@ mod disentangled;
 mod head;
 mod number;
 mod probabilities;
+mod rotary;
+mod window;
 
 use std::ops::Range;
 
@@ -21,6 +23,8 @@ pub use disentangled::Disentangled;
 use disentangled::Distances;
 use head::{Head, Layout, OnScratch};
 use number::Number;
+pub use rotary::Rotary;
+use window::{most_queries, near_from_panel};
 
 use crate::gemm::Product;
 use crate::isa::PanelWidth;
@@ -56,11 +60,15 @@ pub struct Scoring<'a> {
     pub bias: Option<&'a DistanceBias>,
     /// Vectors of distances, multiplied with queries and keys and added to q·k before it is scaled.
     pub disentangled: Option<Disentangled<'a>>,
+    /// Turns queries and keys by their positions.
+    pub rotary: Option<Rotary<'a>>,
+    /// How far a row attends to: to as many rows of its text before it and after it. None: to all.
+    pub window: Option<usize>,
 }
 
 impl From<Heads> for Scoring<'_> {
     fn from(heads: Heads) -> Self {
-        Scoring { heads, bias: None, disentangled: None }
+        Scoring { heads, bias: None, disentangled: None, rotary: None, window: None }
     }
 }
 
@@ -68,6 +76,9 @@ impl Scoring<'_> {
     fn check(&self) {
         assert!(self.heads.scale > 0.0, "attention: scale");
         assert!(self.bias.is_none_or(|bias| bias.heads() == self.heads.count), "attention: heads of the bias");
+        // No model has both, and each has its own idea of which scores there are.
+        let plain = self.window.is_none() && self.rotary.is_none();
+        assert!(plain || self.disentangled.is_none(), "attention: distances with a window, or with turned keys");
     }
 }
 
@@ -84,7 +95,7 @@ impl Kernels {
     ///
     /// # Panics
     /// If sizes do not fit each other, texts overlap or are not ascending, `scale` is not positive, or a text is longer than
-    /// there are distances.
+    /// there are angles or distances for.
     pub fn attention<'s>(
         self,
         team: &dyn Team,
@@ -128,7 +139,7 @@ fn attention<N: Number, Y: Element>(
     out: &mut [Y],
 ) {
     scoring.check();
-    let Scoring { heads, bias, disentangled } = scoring;
+    let Scoring { heads, bias, disentangled, rotary, window } = scoring;
     let hidden = heads.hidden();
     assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
     if out.is_empty() {
@@ -146,19 +157,23 @@ fn attention<N: Number, Y: Element>(
     }
     let disentangled = disentangled.and_then(|tables| tables.checked(hidden, texts));
 
-    let tasks = tasks(team.threads(), texts, heads.count);
+    if let Some(rotary) = rotary {
+        rotary.check(heads.dim, texts);
+    }
+    let kept: Vec<usize> = (0..rows).filter(|&row| mask.is_none_or(|mask| mask[row])).collect();
+
+    let tasks = tasks(team.threads(), texts, heads.count, most_queries(window));
     let out = Shared::new(out);
     let panel = N::Product::vectorize(kernels, PanelWidth);
     team::run(team, tasks.len(), |task| {
         let Task { text, head, queries } = tasks[task].clone();
         let distances = disentangled.map(|tables| Distances { tables, text: text.clone(), queries: queries.clone() });
         let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
-        let keys: Vec<usize> = match mask {
-            Some(mask) => text.filter(|&row| mask[row]).collect(),
-            None => text.collect(),
-        };
-        let layout = Layout::new::<N::Product>(keys.len(), heads.dim, panel, distances.as_ref());
-        let work = Head { qkv, heads, head, keys: &keys, queries, bias, distances, out, layout };
+        let keys = &kept[kept.partition_point(|&row| row < text.start)..kept.partition_point(|&row| row < text.end)];
+        let keys = &keys[near_from_panel(keys, &queries, window, panel)];
+        let layout = Layout::new::<N::Product>(keys.len(), &scoring, panel, distances.as_ref());
+        let text = text.start;
+        let work = Head { qkv, heads, head, rotary, window, text, keys, queries, bias, distances, out, layout };
         with_scratch(layout.len(), |scratch| {
             N::Product::vectorize(kernels, OnScratch { work, scratch });
         });
@@ -172,15 +187,15 @@ struct Task {
     queries: Range<usize>,
 }
 
-/// A task for each text and head; for several each, by queries, if that is too few for the threads.
-fn tasks(threads: usize, texts: &[Range<usize>], heads: usize) -> Vec<Task> {
+/// A task for each text and head; for several each, by queries, if that is too few for the threads, or if a task has `most` queries.
+fn tasks(threads: usize, texts: &[Range<usize>], heads: usize, most: usize) -> Vec<Task> {
     /// Fewer queries are not worth packing the keys once more.
     const LEAST_QUERIES: usize = 48;
     let heads_of_texts = (texts.len() * heads).max(1);
     let wanted = if threads <= 1 { 1 } else { (2 * threads).div_ceil(heads_of_texts) };
     let mut tasks = Vec::with_capacity(heads_of_texts);
     for text in texts.iter().filter(|text| !text.is_empty()) {
-        let parts = wanted.min(text.len().div_ceil(LEAST_QUERIES));
+        let parts = wanted.min(text.len().div_ceil(LEAST_QUERIES)).max(text.len().div_ceil(most));
         for head in 0..heads {
             for part in 0..parts {
                 let queries = piece(text.len(), parts, part);

@@ -3,10 +3,11 @@
 use crate::Bf16;
 use crate::bf16::{pair, round_row};
 use crate::gemm::{Bf16Product, F32Product, Product, Start};
+use crate::output::Element;
 use crate::simd::Simd;
 
 /// A number that queries, keys and values may consist of.
-pub(super) trait Number: Copy + Default + Send + Sync + 'static {
+pub(super) trait Number: Element + Default + Sync {
     type Product: Product;
 
     /// Sums that start there.

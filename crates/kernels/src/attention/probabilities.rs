@@ -5,10 +5,12 @@
 
 use std::ops::Range;
 
-use super::Scoring;
 use super::bias::TextBias;
+use super::window::near;
+use super::{Rotary, Scoring};
 use crate::math::exp;
 use crate::memory::with_scratch;
+use crate::output::Element;
 use crate::simd::{Simd, Work};
 use crate::team::{Shared, Team};
 use crate::{Bf16, Kernels, team};
@@ -17,13 +19,13 @@ impl Kernels {
     /// For each text, head and query row: `softmax(scale · q·kᵀ + bias)` over the text's keys.
     ///
     /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
-    /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0;
-    ///   so does every one, if no key is left.
+    /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0,
+    ///   and one outside the window; so does every one, if no key is left.
     ///
     /// A row's result depends on its text only.
     ///
     /// # Panics
-    /// If sizes do not fit each other, `scale` is not positive, or a text is longer than there are distances.
+    /// If sizes do not fit each other, `scale` is not positive, or a text is longer than there are angles or distances for.
     pub fn attention_probabilities<'s>(
         self,
         team: &dyn Team,
@@ -54,7 +56,7 @@ impl Kernels {
 }
 
 /// A number that queries and keys may consist of.
-trait Number: Copy + Send + Sync {
+trait Number: Element + Default + Sync {
     fn to_f32(self) -> f32;
 
     fn from_f32(x: f32) -> Self;
@@ -90,13 +92,16 @@ fn probabilities<N: Number>(
     out: &mut [f32],
 ) {
     scoring.check();
-    let Scoring { heads, bias, disentangled } = scoring;
+    let Scoring { heads, bias, disentangled, rotary, window } = scoring;
     let stride = 3 * heads.hidden();
     assert!(stride > 0, "probabilities: heads");
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
     let disentangled = disentangled.and_then(|tables| tables.checked(heads.hidden(), texts));
+    if let Some(rotary) = rotary {
+        rotary.check(heads.dim, texts);
+    }
     let mut starts = Vec::with_capacity(texts.len());
     let mut end = 0;
     for text in texts {
@@ -118,21 +123,26 @@ fn probabilities<N: Number>(
         let out = unsafe { out.part(start..start + size) };
         let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
         let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
+        let mut turned = vec![N::default(); heads.dim];
         // The head's queries or keys, in f32.
-        let copy = |row: usize, which: usize, to: &mut [f32]| {
+        let mut copy = |row: usize, which: usize, to: &mut [f32]| {
             let from = (text.start + row) * stride + which * heads.hidden() + head * heads.dim;
-            to.iter_mut().zip(&qkv[from..from + heads.dim]).for_each(|(to, x)| *to = x.to_f32());
+            let mut from = &qkv[from..from + heads.dim];
+            if let Some(rotary) = rotary {
+                kernels.vectorize_bf16(Turn { rotary, position: row, from, to: &mut turned });
+                from = &turned;
+            }
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
         };
         // The head's part of a table, in the order of distances from −(n − 1) on, rounded as attention rounds it.
-        // The head's part of a table, in the order of distances from −(n − 1) on, rounded as attention rounds it.
-        let near = |table: Option<&[f32]>| -> Vec<f32> {
+        let vectors = |table: Option<&[f32]>| -> Vec<f32> {
             let (Some(tables), Some(table)) = (disentangled, table) else { return Vec::new() };
             let rows = (1 - text.len() as isize..text.len() as isize).map(|distance| tables.row(distance));
             let parts = rows.map(|row| row * heads.hidden() + head * heads.dim).map(|at| &table[at..at + heads.dim]);
             parts.flatten().map(|&x| N::from_f32(x).to_f32()).collect()
         };
-        let near_keys = near(disentangled.and_then(|tables| tables.keys));
-        let near_queries = near(disentangled.and_then(|tables| tables.queries));
+        let near_keys = vectors(disentangled.and_then(|tables| tables.keys));
+        let near_queries = vectors(disentangled.and_then(|tables| tables.queries));
         with_scratch((keys.len() + 1) * heads.dim + keys.len(), |scratch| {
             let (packed, scratch) = scratch.split_at_mut(keys.len() * heads.dim);
             let (query, scores) = scratch.split_at_mut(heads.dim);
@@ -144,10 +154,12 @@ fn probabilities<N: Number>(
                 let bias = bias.as_ref().map(|bias| (bias, row));
                 // The distance of this query from key 0 is that many rows from the first.
                 let zero = row + text.len() - 1;
+                let near = near(&keys, &(row..row + 1), window);
+                let scores = &mut scores[near.clone()];
                 kernels.vectorize(Row {
                     query,
-                    keys: packed,
-                    places: &keys,
+                    keys: &packed[near.start * heads.dim..near.end * heads.dim],
+                    places: &keys[near.clone()],
                     near_keys: &near_keys,
                     near_queries: &near_queries,
                     zero,
@@ -156,13 +168,33 @@ fn probabilities<N: Number>(
                     scores,
                 });
                 out.fill(0.0);
-                keys.iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
+                keys[near].iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
             }
         });
     });
 }
 
-/// One query with all keys.
+/// A query or a key that turns.
+struct Turn<'a, N> {
+    rotary: Rotary<'a>,
+    position: usize,
+    from: &'a [N],
+    to: &'a mut [N],
+}
+
+impl<N: Number> Work for Turn<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Turn { rotary, position, from, to } = self;
+        assert_eq!(from.len(), to.len());
+        // SAFETY: as many numbers in both; `probabilities` has checked the rest.
+        unsafe { rotary.turn(s, position, from.len(), from.as_ptr(), to.as_mut_ptr()) };
+    }
+}
+
+/// One query with its keys.
 struct Row<'a> {
     query: &'a [f32],
     /// As long as the query, one after the other.

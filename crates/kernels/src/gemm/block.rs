@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::product::{F32Product, Product, Start};
 use super::tile::{Ahead, STEP, Tile};
-use super::{Epilogue, Panels};
+use super::{Epilogue, Panels, gated};
 use crate::memory::LINE;
 use crate::output::Element;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST, Work};
@@ -65,8 +65,10 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         let mut bias = Bias([0.0; 2 * WIDEST]);
         let tiles = rows.len().div_ceil(S::TILE_ROWS);
-        let Panels { steps, out, words, .. } = x.panels();
+        let Panels { steps, out, words, pairs, .. } = x.panels();
         let weights = words.as_ptr();
+        // Results of a panel.
+        let width = if *pairs { S::WIDTH } else { S::PANEL };
 
         for part in 0..*depths {
             let ks = piece(*steps, *depths, part);
@@ -81,10 +83,15 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                     (false, true) => (self.then.cast(), (STEP * S::PANEL).div_ceil(LINE * tiles)),
                 };
                 let steps = ks.len().div_ceil(STEP);
-                let columns = panel * S::PANEL..(*out).min((panel + 1) * S::PANEL);
+                let columns = panel * width..(*out).min((panel + 1) * width);
                 if let Some(from) = self.epilogue.bias {
-                    for (to, from) in bias.0.iter_mut().zip(&from[columns.clone()]) {
-                        *to = *from;
+                    match *pairs {
+                        true => gated::start::<S>(from, columns.clone(), &mut bias.0),
+                        false => {
+                            for (to, from) in bias.0.iter_mut().zip(&from[columns.clone()]) {
+                                *to = *from;
+                            }
+                        }
                     }
                     // Small, but it would be waited for.
                     s.prefetch(from.as_ptr().wrapping_add(columns.end));
@@ -129,7 +136,11 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                         if last {
                             let used = &mut buffer.0[..place.rows.len() * S::PANEL];
                             let activation = self.epilogue.activation;
-                            if X::ROUGH { activation.apply_rough(s, used) } else { activation.apply(s, used) }
+                            match (*pairs, X::ROUGH) {
+                                (true, rough) => gated::gate(s, activation, rough, used),
+                                (false, true) => activation.apply_rough(s, used),
+                                (false, false) => activation.apply(s, used),
+                            }
                         }
                         self.store(s, &place, &buffer, last);
                     }

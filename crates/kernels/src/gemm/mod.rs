@@ -13,6 +13,7 @@
 
 mod bf16;
 mod block;
+mod gated;
 mod int8;
 mod pack;
 mod product;
@@ -31,10 +32,11 @@ use crate::output::Element;
 use crate::team::{Shared, Team, piece};
 use crate::{Activation, Kernels, team};
 
-/// What a product starts with, and what happens to it before it is stored: `activation(bias + product) + residual`.
+/// What a product starts with, and what happens to it before it is stored: `activation(bias + product) + residual`; with a
+/// [gated](PackedMatrix::pack_gated) matrix, `activation(bias₁ + product₁) · (bias₂ + product₂) + residual`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// One for each output column.
+    /// One for each output column; with a gated matrix two, those of the first half before those of the second.
     pub bias: Option<&'a [f32]>,
     /// Applied to each element.
     pub activation: Activation,
@@ -87,12 +89,12 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
     }
     let w = x.panels();
     if let Some(bias) = epilogue.bias {
-        assert_eq!(bias.len(), w.out, "linear: bias");
+        assert_eq!(bias.len(), if w.pairs { 2 * w.out } else { w.out }, "linear: bias");
     }
     if let Some(residual) = epilogue.residual {
         assert_eq!(residual.len(), out.len(), "linear: residual");
     }
-    let depths = if Y::EXACT && X::RESUMES { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
+    let depths = if Y::EXACT && X::RESUMES && !w.pairs { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
     // Sums that cannot wait want fewer rows instead, to stay in the cache.
     let most_rows = ROWS * DEPTH / (w.steps / depths).max(DEPTH);
     let count = w.count::<X::Product>();

@@ -20,6 +20,8 @@ pub(super) struct Panels {
     pub inp: usize,
     /// The length of an output row.
     pub out: usize,
+    /// Whether a panel is a vector of columns of one matrix and the same columns of another (see `gated`).
+    pub pairs: bool,
     /// Words for each column.
     pub steps: usize,
     pub words: Aligned,
@@ -63,7 +65,7 @@ impl Panels {
             E::Product::vectorize(kernels, Pack { weight, inp, steps, first, encode: &mut encode, words });
             first += out;
         }
-        Ok((Panels { kernels, inp, out, steps, words }, encode))
+        Ok((Panels { kernels, inp, out, pairs: false, steps, words }, encode))
     }
 
     /// Where a panel starts.
@@ -74,7 +76,13 @@ impl Panels {
 
     /// How many panels there are.
     pub(super) fn count<P: Product>(&self) -> usize {
-        self.out.div_ceil(P::vectorize(self.kernels, PanelWidth))
+        let panel = P::vectorize(self.kernels, PanelWidth);
+        self.out.div_ceil(if self.pairs { panel / 2 } else { panel })
+    }
+
+    /// Makes the columns pairs, which give results of that length.
+    pub(super) fn pair_up(&mut self, out: usize) {
+        (self.pairs, self.out) = (true, out);
     }
 }
 

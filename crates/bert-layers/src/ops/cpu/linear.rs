@@ -17,7 +17,7 @@ fn outliers(inputs: usize) -> usize {
 /// A packed matrix and its bias.
 pub struct Linear {
     pub(super) matrix: Matrix,
-    pub(super) bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
 }
 
 pub(super) enum Matrix {
@@ -28,19 +28,75 @@ pub(super) enum Matrix {
     Unsettled(Unsettled),
 }
 
+/// The weights of a layer, as the checkpoint has them.
+pub(super) enum Weights {
+    /// Their outputs come side by side.
+    Beside(Vec<Tensor>),
+    /// The first, activated, gates the second.
+    Gated([Tensor; 2]),
+}
+
+impl Weights {
+    fn tensors(&self) -> &[Tensor] {
+        match self {
+            Weights::Beside(weights) => weights,
+            Weights::Gated(weights) => weights,
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        self.tensors().first().map_or(0, |weight| weight.shape[1])
+    }
+
+    fn f32(&self, kernels: Kernels) -> Result<PackedMatrix> {
+        Ok(match self {
+            Weights::Beside(weights) => PackedMatrix::pack_side_by_side(kernels, &beside(weights), self.inputs())?,
+            Weights::Gated([gate, up]) => PackedMatrix::pack_gated(kernels, &gate.data, &up.data, self.inputs())?,
+        })
+    }
+
+    fn bf16(&self, kernels: Kernels) -> Result<PackedBf16> {
+        Ok(match self {
+            Weights::Beside(weights) => PackedBf16::pack_side_by_side(kernels, &beside(weights), self.inputs())?,
+            Weights::Gated([gate, up]) => PackedBf16::pack_gated(kernels, &gate.data, &up.data, self.inputs())?,
+        })
+    }
+
+    fn int8(&self, kernels: Kernels, outliers: &[usize]) -> Result<PackedInt8> {
+        let inputs = self.inputs();
+        Ok(match self {
+            Weights::Beside(weights) => PackedInt8::pack_side_by_side(kernels, &beside(weights), inputs, outliers)?,
+            Weights::Gated([gate, up]) => PackedInt8::pack_gated(kernels, &gate.data, &up.data, inputs, outliers)?,
+        })
+    }
+}
+
+fn beside(weights: &[Tensor]) -> Vec<(&[f32], usize)> {
+    weights.iter().map(|weight| (weight.data.as_slice(), weight.shape[0])).collect()
+}
+
 impl Linear {
-    pub(super) fn load(kernels: Kernels, dtype: Dtype, parts: Vec<(Tensor, Tensor)>) -> Result<Self> {
-        let inputs = parts.first().map_or(0, |(weight, _)| weight.shape[1]);
-        let (weights, biases): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
+    /// `biases` has one for each of the weights.
+    pub(super) fn load(
+        kernels: Kernels,
+        dtype: Dtype,
+        weights: Weights,
+        biases: impl IntoIterator<Item = Option<Tensor>>,
+    ) -> Result<Self> {
+        let biases: Vec<Option<Tensor>> = biases.into_iter().collect();
+        let bias = biases.iter().any(Option::is_some).then(|| {
+            let of = |(bias, weight): (Option<Tensor>, &Tensor)| bias.map_or(vec![0.0; weight.shape[0]], |b| b.data);
+            biases.into_iter().zip(weights.tensors()).flat_map(of).collect()
+        });
         let matrix = match dtype {
-            Dtype::Bfloat16 => Matrix::Bf16(PackedBf16::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?),
+            Dtype::Bfloat16 => Matrix::Bf16(weights.bf16(kernels)?),
             Dtype::Int8 => {
-                let matrix = PackedMatrix::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?;
-                Matrix::Unsettled(Unsettled { matrix, weights, largest: Mutex::new(vec![0.0; inputs]) })
+                let largest = Mutex::new(vec![0.0; weights.inputs()]);
+                Matrix::Unsettled(Unsettled { matrix: weights.f32(kernels)?, weights, largest })
             }
-            _ => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?),
+            _ => Matrix::F32(weights.f32(kernels)?),
         };
-        Ok(Self { matrix, bias: biases.into_iter().flat_map(|bias| bias.data).collect() })
+        Ok(Self { matrix, bias })
     }
 
     /// Its weights as those that are read next.
@@ -55,28 +111,32 @@ impl Linear {
 
     /// Columns of the output.
     pub(super) fn outputs(&self) -> usize {
-        self.bias.len()
+        match &self.matrix {
+            Matrix::F32(matrix) => matrix.outputs(),
+            Matrix::Bf16(matrix) => matrix.outputs(),
+            Matrix::Int8(matrix) => matrix.outputs(),
+            Matrix::Unsettled(unsettled) => unsettled.matrix.outputs(),
+        }
+    }
+
+    /// What the columns start at, if not at 0.
+    pub(super) fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
     }
 
     /// Ends the looking at samples: chooses the channels to keep in f32, and quantizes the rest.
     pub(super) fn settle(&mut self, kernels: Kernels) -> Result<()> {
         let Matrix::Unsettled(unsettled) = &self.matrix else { return Ok(()) };
-        let inputs = unsettled.matrix.inputs();
-        let outliers = unsettled.largest_inputs(outliers(inputs));
-        let matrix = PackedInt8::pack_side_by_side(kernels, &side_by_side(&unsettled.weights), inputs, &outliers)?;
-        self.matrix = Matrix::Int8(matrix);
+        let outliers = unsettled.largest_inputs(outliers(unsettled.matrix.inputs()));
+        self.matrix = Matrix::Int8(unsettled.weights.int8(kernels, &outliers)?);
         Ok(())
     }
-}
-
-fn side_by_side(weights: &[Tensor]) -> Vec<(&[f32], usize)> {
-    weights.iter().map(|weight| (weight.data.as_slice(), weight.shape[0])).collect()
 }
 
 /// A matrix that computes in f32 and watches its inputs.
 pub(super) struct Unsettled {
     matrix: PackedMatrix,
-    weights: Vec<Tensor>,
+    weights: Weights,
     /// The largest absolute value of each input channel so far.
     largest: Mutex<Vec<f32>>,
 }

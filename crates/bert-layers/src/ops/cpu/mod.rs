@@ -15,15 +15,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table, Team,
+    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table,
+    Team,
 };
 
 pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
-use self::linear::Matrix;
+use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
-use super::{Attention, Distances, For, Ops};
+use super::{Attention, Distances, For, Layer, Ops};
 use crate::weights::Tensor;
 use crate::{Cancel, Dtype, Result};
 
@@ -64,7 +65,7 @@ impl Embedding {
 /// A layer norm's parameters.
 pub struct LayerNorm {
     weight: Vec<f32>,
-    bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
     eps: f32,
 }
 
@@ -95,7 +96,7 @@ impl Cpu {
         out: &mut [f32],
     ) -> Result<()> {
         let upcoming = next.and_then(Linear::upcoming);
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual, upcoming };
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual, upcoming };
         match &linear.matrix {
             Matrix::F32(matrix) => {
                 // In blocks of rows, so that a cancelled call ends soon.
@@ -154,23 +155,24 @@ impl Cpu {
     }
 
     /// Norms rows in place, and converts them for who reads them next.
-    fn norm<'r>(&self, norm: &LayerNorm, mut rows: Rows<'r>, next: Option<&Linear>) -> Result<Rows<'r>> {
+    fn norm_in_place<'r>(&self, norm: &LayerNorm, mut rows: Rows<'r>, next: Option<&Linear>) -> Result<Rows<'r>> {
         let LayerNorm { weight, bias, eps } = norm;
+        let bias = bias.as_deref();
         let low = match next.map(|next| &next.matrix) {
             Some(Matrix::Bf16(_)) => {
                 let mut low = self.scratch.bf16(rows.f32().len())?;
                 let to = Converted::Bf16(&mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, Some(bias), *eps, to);
+                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
                 Low::Bf16(low)
             }
             Some(Matrix::Int8(matrix)) => {
                 let mut low = self.scratch.int8(matrix, rows.count())?;
                 let to = Converted::Int8(matrix, &mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, Some(bias), *eps, to);
+                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
                 Low::Int8(low)
             }
             _ => {
-                self.kernels.layer_norm_in_place(&*self.team, rows.f32_mut(), weight, Some(bias), *eps);
+                self.kernels.layer_norm_in_place(&*self.team, rows.f32_mut(), weight, bias, *eps);
                 Low::None
             }
         };
@@ -196,16 +198,21 @@ impl Ops for Cpu {
         Ok(Embedding { width, entries: Entries::Bf16(rounded) })
     }
 
-    fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
-        Linear::load(self.kernels, self.dtype, parts)
+    fn load_linear(&self, parts: Vec<Layer>) -> Result<Linear> {
+        let (weights, biases): (Vec<Tensor>, Vec<Option<Tensor>>) = parts.into_iter().unzip();
+        Linear::load(self.kernels, self.dtype, Weights::Beside(weights), biases)
+    }
+
+    fn load_gated(&self, gate: Layer, up: Layer) -> Result<Linear> {
+        Linear::load(self.kernels, self.dtype, Weights::Gated([gate.0, up.0]), [gate.1, up.1])
     }
 
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Linear> {
-        Linear::load(self.kernels, Dtype::Float32, vec![(weight, bias)])
+        Linear::load(self.kernels, Dtype::Float32, Weights::Beside(vec![weight]), [Some(bias)])
     }
 
-    fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<LayerNorm> {
-        Ok(LayerNorm { weight: weight.data, bias: bias.data, eps })
+    fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<LayerNorm> {
+        Ok(LayerNorm { weight: weight.data, bias: bias.map(|bias| bias.data), eps })
     }
 
     fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Disentangled> {
@@ -228,7 +235,7 @@ impl Ops for Cpu {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Rows<'r>> {
         let out = self.sum(lookups, norm.weight.len(), keep)?;
-        self.norm(norm, out, next)
+        self.norm_in_place(norm, out, next)
     }
 
     fn embed(&self, lookups: &[(&Embedding, &[u32])]) -> Result<Rows<'static>> {
@@ -252,7 +259,7 @@ impl Ops for Cpu {
         self.cancel.check()?;
         let (count, width) = (x.count(), linear.outputs());
         let upcoming = reader.linear().and_then(Linear::upcoming);
-        let epilogue = Epilogue { bias: Some(&linear.bias), activation, residual: None, upcoming };
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual: None, upcoming };
         match (&linear.matrix, &reader) {
             (Matrix::Bf16(matrix), For::Attention | For::Linear(Linear { matrix: Matrix::Bf16(_), .. })) => {
                 let mut out = self.scratch.bf16(count * width)?;
@@ -291,7 +298,50 @@ impl Ops for Cpu {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
         self.multiply(x, linear, Activation::Identity, Some(residual.f32()), next, out.f32_mut())?;
-        self.norm(norm, out, next)
+        self.norm_in_place(norm, out, next)
+    }
+
+    fn linear_add<'r>(
+        &self,
+        x: &Rows<'_>,
+        linear: &Linear,
+        residual: &Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), None, out.f32_mut())?;
+        Ok(out)
+    }
+
+    fn norm<'r>(
+        &self,
+        x: &Rows<'_>,
+        norm: &LayerNorm,
+        reader: For<'_, Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let LayerNorm { weight, bias, eps } = norm;
+        let (from, weight, bias, team) = (x.f32(), &weight[..], bias.as_deref(), &*self.team);
+        let (count, width) = (x.count(), x.width());
+        match reader {
+            For::Linear(Linear { matrix: Matrix::Bf16(_), .. }) => {
+                let mut low = self.scratch.bf16(from.len())?;
+                self.kernels.layer_norm_converted(team, from, weight, bias, *eps, Converted::Bf16(&mut low));
+                Ok(Rows::low_only(count, width, Low::Bf16(low)))
+            }
+            For::Linear(Linear { matrix: Matrix::Int8(matrix), .. }) => {
+                let mut low = self.scratch.int8(matrix, count)?;
+                self.kernels.layer_norm_converted(team, from, weight, bias, *eps, Converted::Int8(matrix, &mut low));
+                Ok(Rows::low_only(count, width, Low::Int8(low)))
+            }
+            _ => {
+                let mut out = self.scratch.rows(count, width, keep)?;
+                self.kernels.layer_norm(team, from, weight, bias, *eps, out.f32_mut());
+                Ok(out)
+            }
+        }
     }
 
     fn add_norm<'r>(
@@ -308,7 +358,7 @@ impl Ops for Cpu {
         if let Some(residual) = residual {
             out.f32_mut().iter_mut().zip(residual.f32()).for_each(|(x, residual)| *x += residual);
         }
-        self.norm(norm, out, next)
+        self.norm_in_place(norm, out, next)
     }
 
     fn neighbours(
@@ -342,25 +392,24 @@ impl Ops for Cpu {
     ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
-        let scoring = scoring(attention, hidden);
-        let (texts, mask) = (attention.texts, attention.mask);
-        match (qkv.low(), &next.matrix) {
+        let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
+        with_scoring(attention, hidden, |scoring| match (qkv.low(), &next.matrix) {
             (Low::Bf16(qkv), Matrix::Bf16(_)) => {
                 let mut out = self.scratch.bf16(count * hidden)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, &mut out[..]);
+                self.kernels.attention_bf16(team, qkv, texts, mask, scoring, &mut out[..]);
                 Ok(Rows::low_only(count, hidden, Low::Bf16(out)))
             }
             (Low::Bf16(qkv), _) => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention_bf16(&*self.team, qkv, texts, mask, scoring, out.f32_mut());
+                self.kernels.attention_bf16(team, qkv, texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
             _ => {
                 let mut out = self.scratch.rows(count, hidden, None)?;
-                self.kernels.attention(&*self.team, qkv.f32(), texts, mask, scoring, out.f32_mut());
+                self.kernels.attention(team, qkv.f32(), texts, mask, scoring, out.f32_mut());
                 Ok(out)
             }
-        }
+        })
     }
 
     fn attention_probabilities(
@@ -370,13 +419,14 @@ impl Ops for Cpu {
         out: &mut [f32],
     ) -> Result<()> {
         self.cancel.check()?;
-        let scoring = scoring(attention, qkv.width() / 3);
-        let (texts, mask) = (attention.texts, attention.mask);
-        match qkv.low() {
-            Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(&*self.team, qkv, texts, mask, scoring, out),
-            _ => self.kernels.attention_probabilities(&*self.team, qkv.f32(), texts, mask, scoring, out),
-        }
-        Ok(())
+        let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
+        with_scoring(attention, qkv.width() / 3, |scoring| {
+            match qkv.low() {
+                Low::Bf16(qkv) => self.kernels.attention_probabilities_bf16(team, qkv, texts, mask, scoring, out),
+                _ => self.kernels.attention_probabilities(team, qkv.f32(), texts, mask, scoring, out),
+            }
+            Ok(())
+        })
     }
 
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
@@ -393,12 +443,27 @@ impl Ops for Cpu {
     }
 }
 
-fn scoring<'a>(attention: &Attention<'a, Disentangled>, hidden: usize) -> Scoring<'a> {
+/// Calls `f` with what the kernels need to know of how queries and keys become scores.
+fn with_scoring<R>(
+    attention: &Attention<'_, Disentangled>,
+    hidden: usize,
+    f: impl FnOnce(Scoring<'_>) -> Result<R>,
+) -> Result<R> {
     let dim = hidden / attention.heads;
     let terms = attention.disentangled.map_or(1, |disentangled| disentangled.terms);
-    Scoring {
+    let scoring = Scoring {
         heads: Heads { count: attention.heads, dim, scale: 1.0 / ((dim * terms) as f32).sqrt() },
         bias: attention.bias,
         disentangled: attention.disentangled.map(Disentangled::tables),
+        rotary: None,
+        window: attention.window,
+    };
+    match attention.rotary {
+        None => f(scoring),
+        Some(rotary) => {
+            let angles = rotary.angles(attention.longest())?;
+            let turn = kernels::Rotary { cos: &angles.cos, sin: &angles.sin, pairs: rotary.pairs() };
+            f(Scoring { rotary: Some(turn), ..scoring })
+        }
     }
 }

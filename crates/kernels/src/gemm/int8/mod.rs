@@ -6,7 +6,7 @@ mod product;
 pub use pack::PackedInt8;
 
 use pack::Columns;
-use product::Int8Product;
+pub(super) use product::Int8Product;
 
 use super::block::Operands;
 use super::pack::Panels;

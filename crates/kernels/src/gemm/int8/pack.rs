@@ -14,7 +14,7 @@ use crate::simd::{Simd, Work};
 /// Each output column has its own scale, 1/127 of its largest absolute weight. The weights of a few input channels, those
 /// whose values would drown the others in a row's scale, are kept in f32.
 pub struct PackedInt8 {
-    pub(super) panels: Panels,
+    pub(in crate::gemm) panels: Panels,
     pub(super) columns: Columns,
 }
 

@@ -9,7 +9,7 @@ use crate::simd::{Simd, Work};
 ///
 /// Σ (x − zero) · w is Σ x · w − zero · Σ w, so the zero point only changes what the sums start at.
 #[derive(Clone, Copy)]
-pub(super) struct Int8Product {
+pub(in crate::gemm) struct Int8Product {
     /// `PANEL` words: −Σ w.
     pub starts: *const u32,
     /// `PANEL` floats.
