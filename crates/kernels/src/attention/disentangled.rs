@@ -210,6 +210,7 @@ impl Distances<'_> {
 
     /// Adds q·K to a tile of queries, and leaves masked keys' sums out.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // parts of one scratch memory
     pub(super) fn add<N: Number, Y: Element, S: Simd>(
         &self,
         s: S,
