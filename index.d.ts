@@ -243,7 +243,7 @@ export interface EncoderConfig {
   readonly numHeads: number
   /** Rows of the word embedding: ids are below it. */
   readonly vocabSize: number
-  /** The longest input in tokens, special tokens included. */
+  /** The longest input in tokens, special tokens included: 512 for a RoBERTa with 514 positions, since they start after the padding id. */
   readonly maxTokens: number
 }
 
@@ -265,7 +265,7 @@ export interface WordsInput {
 export interface IdsInput {
   /** Token ids, at least one. */
   ids: NumberArray
-  /** Token type ids, as many as ids. Default: all 0. */
+  /** Token type ids, as many as ids. Default: all 0, which is the only one that a family without token types has. */
   typeIds?: NumberArray | undefined
   /** 1 or true for a token, 0 or false for padding, which keeps its position and its row and is never attended to. Default: all 1. */
   attentionMask?: NumberArray | readonly boolean[] | undefined
