@@ -113,6 +113,13 @@ impl Plan {
         self.sequences[sequences.start]..self.sequences[sequences.end]
     }
 
+    /// The rows of the packed batch that a run takes from, some of them several times.
+    pub fn sources(&self, run: &Range<usize>) -> impl Iterator<Item = usize> {
+        let start = run.start.checked_sub(1).map_or(0, |before| self.gathers[before].end);
+        let end = run.end.checked_sub(1).map_or(0, |last| self.gathers[last].end);
+        self.terms[start..end.max(start)].iter().map(|&(row, _)| row as usize)
+    }
+
     /// Where each gather of a run goes.
     pub fn targets(&self, run: &Range<usize>) -> impl Iterator<Item = Target> {
         self.gathers[run.clone()].iter().map(|gather| gather.target)

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::Result;
+use crate::batch::Chunk;
 use crate::fold::{Mix, Plan};
 
 /// Takes each layer's rows of a chunk. A chunk may be made up of several [`Part`]s, of one call or of several.
@@ -91,6 +92,39 @@ impl<'r> Sink<'r> {
             rows = rest;
         }
         Ok(())
+    }
+
+    /// The rows that anything here takes of the deepest layer, ascending; none if that is all of them or almost.
+    pub fn last_rows(&self, chunk: &Chunk<'_>) -> Option<Vec<usize>> {
+        let (deepest, mut first) = (self.deepest(), 0);
+        let mut rows: Vec<usize> = self.pooled().into_iter().map(|text| chunk.texts[text].start).collect();
+        for part in &self.parts {
+            match &part.states {
+                Some(Destination::Fold(fold)) if fold.mix.has(deepest) => {
+                    rows.extend(fold.plan.sources(&fold.run).map(|row| first + row - fold.first));
+                }
+                Some(rows @ Destination::Rows(_)) if rows.wants(deepest) => return None,
+                _ => {}
+            }
+            first += part.rows;
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        // Copying rows together has its price too.
+        (rows.len() < chunk.ids.len() / 4 * 3).then_some(rows)
+    }
+
+    /// [`put`](Self::put) of some rows of a chunk of `count`: those that [`last_rows`](Self::last_rows) named.
+    pub fn put_some(&mut self, layer: usize, some: &[f32], rows: &[usize], count: usize) -> Result<()> {
+        if !self.wants(layer) || rows.is_empty() {
+            return Ok(());
+        }
+        let width = some.len() / rows.len();
+        let mut all: Vec<f32> = bert_layers_kernels::try_zeroed(count * width)?;
+        for (row, from) in rows.iter().zip(some.chunks_exact(width)) {
+            all[row * width..(row + 1) * width].copy_from_slice(from);
+        }
+        self.put(layer, &all)
     }
 
     /// The sequences of the chunk that the pooler is wanted of.

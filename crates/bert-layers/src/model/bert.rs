@@ -211,6 +211,22 @@ impl<O: Ops> BertLayer<O> {
             layer_norm: load.layer_norm(&name(names.layer_norm), hidden, eps)?,
         })
     }
+
+    /// What comes after attention, where each row is alone.
+    fn finish<'r>(
+        &self,
+        ops: &O,
+        context: &O::Rows<'_>,
+        hidden: &O::Rows<'_>,
+        next: Option<&O::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<O::Rows<'r>> {
+        let Self { attention_output, attention_layer_norm, intermediate, output, .. } = self;
+        let attended =
+            ops.linear_add_norm(context, attention_output, hidden, attention_layer_norm, Some(intermediate), None)?;
+        let inner = ops.linear(&attended, intermediate, self.intermediate_act, For::Linear(output))?;
+        ops.linear_add_norm(&inner, output, &attended, &self.layer_norm, next, keep)
+    }
 }
 
 impl<O: Ops> Block<O> for BertLayer<O> {
@@ -226,7 +242,7 @@ impl<O: Ops> Block<O> for BertLayer<O> {
         next: Option<&O::Linear>,
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
-        let Self { query_key_value, attention_output, attention_layer_norm, intermediate, output, .. } = self;
+        let Self { query_key_value, attention_output, .. } = self;
         let (bias, disentangled) = (self.bias.as_deref(), self.disentangled.as_ref());
         let (texts, mask, heads) = (chunk.texts, chunk.mask, self.heads);
         let attention = Attention { bias, disentangled, ..Attention::plain(texts, mask, heads) };
@@ -236,10 +252,13 @@ impl<O: Ops> Block<O> for BertLayer<O> {
         }
         let context = ops.attention(&qkv, &attention, attention_output)?;
         drop(qkv); // its memory is the next operation's
-        let attended =
-            ops.linear_add_norm(&context, attention_output, &hidden, attention_layer_norm, Some(intermediate), None)?;
-        let inner = ops.linear(&attended, intermediate, self.intermediate_act, For::Linear(output))?;
-        ops.linear_add_norm(&inner, output, &attended, &self.layer_norm, next, wanted.keep)
+        match wanted.rows {
+            None => self.finish(ops, &context, &hidden, next, wanted.keep),
+            Some(rows) => {
+                let (context, hidden) = (ops.select(&context, rows)?, ops.select(&hidden, rows)?);
+                self.finish(ops, &context, &hidden, next, wanted.keep)
+            }
+        }
     }
 
     fn settle(&mut self, ops: &O) -> Result<()> {

@@ -147,10 +147,15 @@ impl<O: Ops> Block<O> for DebertaLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Some(conv) = &self.conv else { return self.block.forward(ops, chunk, hidden, next, wanted) };
+        let (keep, rows) = (wanted.keep, wanted.rows);
         let convolved = conv.forward(ops, chunk, &hidden)?;
-        let alone = Wanted { keep: None, attentions: wanted.attentions };
+        let alone = Wanted { keep: None, attentions: wanted.attentions, rows };
         let output = self.block.forward(ops, chunk, hidden, None, alone)?;
-        ops.add_norm(&convolved, Some(&output), &conv.layer_norm, next, wanted.keep)
+        let convolved = match rows {
+            None => convolved,
+            Some(rows) => ops.select(&convolved, rows)?,
+        };
+        ops.add_norm(&convolved, Some(&output), &conv.layer_norm, next, keep)
     }
 
     fn settle(&mut self, ops: &O) -> Result<()> {

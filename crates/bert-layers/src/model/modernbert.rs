@@ -128,6 +128,27 @@ impl<O: Ops> ModernBertLayer<O> {
             final_norm: None,
         })
     }
+
+    /// What comes after attention, where each row is alone.
+    fn finish<'r>(
+        &self,
+        ops: &O,
+        context: &O::Rows<'_>,
+        hidden: &O::Rows<'_>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<O::Rows<'r>> {
+        let Self { attn_wo, wi, mlp_wo, .. } = self;
+        let attended = ops.linear_add(context, attn_wo, hidden, None)?;
+        let normed = ops.norm(&attended, &self.mlp_norm, For::Linear(wi), None)?;
+        let inner = ops.linear(&normed, wi, self.act, For::Linear(mlp_wo))?;
+        match &self.final_norm {
+            None => ops.linear_add(&inner, mlp_wo, &attended, keep),
+            Some(norm) => {
+                let sum = ops.linear_add(&inner, mlp_wo, &attended, None)?;
+                ops.norm(&sum, norm, For::Anybody, keep)
+            }
+        }
+    }
 }
 
 /// The first and the second half of a tensor's rows.
@@ -153,7 +174,7 @@ impl<O: Ops> Block<O> for ModernBertLayer<O> {
         _next: Option<&O::Linear>,
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
-        let Self { wqkv, attn_wo, wi, mlp_wo, .. } = self;
+        let Self { wqkv, attn_wo, .. } = self;
         let plain = Attention::plain(chunk.texts, chunk.mask, self.heads);
         let attention = Attention { rotary: Some(&self.rotary), window: self.window, ..plain };
         let qkv = match &self.attn_norm {
@@ -168,14 +189,11 @@ impl<O: Ops> Block<O> for ModernBertLayer<O> {
         }
         let context = ops.attention(&qkv, &attention, attn_wo)?;
         drop(qkv); // its memory is the next operation's
-        let attended = ops.linear_add(&context, attn_wo, &hidden, None)?;
-        let normed = ops.norm(&attended, &self.mlp_norm, For::Linear(wi), None)?;
-        let inner = ops.linear(&normed, wi, self.act, For::Linear(mlp_wo))?;
-        match &self.final_norm {
-            None => ops.linear_add(&inner, mlp_wo, &attended, wanted.keep),
-            Some(norm) => {
-                let sum = ops.linear_add(&inner, mlp_wo, &attended, None)?;
-                ops.norm(&sum, norm, For::Anybody, wanted.keep)
+        match wanted.rows {
+            None => self.finish(ops, &context, &hidden, wanted.keep),
+            Some(rows) => {
+                let (context, hidden) = (ops.select(&context, rows)?, ops.select(&hidden, rows)?);
+                self.finish(ops, &context, &hidden, wanted.keep)
             }
         }
     }

@@ -184,6 +184,22 @@ impl<O: Ops> NomicBertLayer<O> {
             mlp_norm: load.layer_norm(&name(names.mlp_norm), hidden, eps)?,
         })
     }
+
+    /// What comes after attention, where each row is alone.
+    fn finish<'r>(
+        &self,
+        ops: &O,
+        context: &O::Rows<'_>,
+        hidden: &O::Rows<'_>,
+        next: Option<&O::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<O::Rows<'r>> {
+        let Self { attention_output, gate_up, down, .. } = self;
+        let attended =
+            ops.linear_add_norm(context, attention_output, hidden, &self.attention_norm, Some(gate_up), None)?;
+        let inner = ops.linear(&attended, gate_up, self.act, For::Linear(down))?;
+        ops.linear_add_norm(&inner, down, &attended, &self.mlp_norm, next, keep)
+    }
 }
 
 impl<O: Ops> Block<O> for NomicBertLayer<O> {
@@ -199,7 +215,7 @@ impl<O: Ops> Block<O> for NomicBertLayer<O> {
         next: Option<&O::Linear>,
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
-        let Self { query_key_value, attention_output, gate_up, down, .. } = self;
+        let Self { query_key_value, attention_output, .. } = self;
         let plain = Attention::plain(chunk.texts, chunk.mask, self.heads);
         let attention = Attention { rotary: Some(&self.rotary), ..plain };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
@@ -208,10 +224,13 @@ impl<O: Ops> Block<O> for NomicBertLayer<O> {
         }
         let context = ops.attention(&qkv, &attention, attention_output)?;
         drop(qkv); // its memory is the next operation's
-        let attended =
-            ops.linear_add_norm(&context, attention_output, &hidden, &self.attention_norm, Some(gate_up), None)?;
-        let inner = ops.linear(&attended, gate_up, self.act, For::Linear(down))?;
-        ops.linear_add_norm(&inner, down, &attended, &self.mlp_norm, next, wanted.keep)
+        match wanted.rows {
+            None => self.finish(ops, &context, &hidden, next, wanted.keep),
+            Some(rows) => {
+                let (context, hidden) = (ops.select(&context, rows)?, ops.select(&hidden, rows)?);
+                self.finish(ops, &context, &hidden, next, wanted.keep)
+            }
+        }
     }
 
     fn settle(&mut self, ops: &O) -> Result<()> {

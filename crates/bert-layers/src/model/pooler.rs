@@ -3,6 +3,7 @@
 use bert_layers_kernels::Activation;
 
 use super::load::Loader;
+use super::stack::Last;
 use crate::Result;
 use crate::batch::Chunk;
 use crate::ops::{For, Ops};
@@ -23,12 +24,15 @@ impl<O: Ops> Pooler<O> {
     }
 
     /// Computes it for those texts that `sink` wants it of.
-    pub fn forward(&self, ops: &O, chunk: &Chunk<'_>, last: &O::Rows<'_>, sink: &mut Sink<'_>) -> Result<()> {
-        let first: Vec<usize> = sink.pooled().into_iter().map(|text| chunk.texts[text].start).collect();
+    pub fn forward(&self, ops: &O, chunk: &Chunk<'_>, last: &Last<O::Rows<'_>>, sink: &mut Sink<'_>) -> Result<()> {
+        let firsts = sink.pooled().into_iter().map(|text| chunk.texts[text].start);
+        // Rows of the chunk → rows of what was computed of it, in ascending order.
+        let place = |row| last.rows.as_ref().map_or(row, |rows| rows.partition_point(|&other| other < row));
+        let first: Vec<usize> = firsts.map(place).collect();
         if first.is_empty() {
             return Ok(());
         }
-        let output = ops.linear(&ops.select(last, &first)?, &self.dense, Activation::Tanh, For::Anybody)?;
+        let output = ops.linear(&ops.select(&last.hidden, &first)?, &self.dense, Activation::Tanh, For::Anybody)?;
         sink.put_pooler(&ops.read(&output)?)
     }
 }

@@ -13,6 +13,15 @@ pub(super) struct Wanted<'r, 'a> {
     pub keep: Option<&'r mut [f32]>,
     /// Which texts' attention weights are to be written, and where.
     pub attentions: Vec<(Range<usize>, &'a mut [f32])>,
+    /// The only rows of the output that anybody wants: the output has these and no others. None: all.
+    pub rows: Option<&'a [usize]>,
+}
+
+/// The rows of the deepest layer that was computed.
+pub(super) struct Last<R> {
+    pub hidden: R,
+    /// Which rows of the chunk they are. None: all.
+    pub rows: Option<Vec<usize>>,
 }
 
 /// One block of a stack.
@@ -52,7 +61,7 @@ pub(super) fn load<'s, O: Ops, B: Block<O>>(
             blocks.push(block(used)?);
         }
         if let Some(input) = hidden {
-            let wanted = Wanted { keep: None, attentions: Vec::new() };
+            let wanted = Wanted { keep: None, attentions: Vec::new(), rows: None };
             hidden = Some(blocks[used].forward(ops, samples, input, None, wanted)?);
             if uses.peek() != Some(&used) {
                 blocks[used].settle(ops)?;
@@ -63,25 +72,34 @@ pub(super) fn load<'s, O: Ops, B: Block<O>>(
 }
 
 /// Runs a chunk through the embedding and the blocks, one a layer, up to the deepest layer that `sink` wants, and gives it each
-/// layer's rows. Returns the last of them.
+/// layer's rows. Returns the last of them. The last block computes only what is returned, after its attention.
 pub(super) fn forward<'b, 'r, O: Ops + 'b, B: Block<O> + 'b>(
     ops: &O,
     chunk: &Chunk<'_>,
     blocks: impl IntoIterator<Item = &'b B>,
     sink: &mut Sink<'r>,
     input: impl FnOnce(Option<&'b O::Linear>, Option<&'r mut [f32]>) -> Result<O::Rows<'r>>,
-) -> Result<O::Rows<'r>> {
+) -> Result<Last<O::Rows<'r>>> {
     let blocks: Vec<&B> = blocks.into_iter().take(sink.deepest()).collect();
     // What reads a layer's output first: the next block, if there is one to be computed.
     let reader = |block: usize| blocks.get(block).map(|block| block.reader());
     let mut hidden = input(reader(0), sink.lend(0))?;
     give(ops, 0, &hidden, sink)?;
+    let mut rows = None;
     for (i, block) in blocks.iter().enumerate() {
-        let wanted = Wanted { keep: sink.lend(i + 1), attentions: sink.take_attentions(i + 1) };
-        hidden = block.forward(ops, chunk, hidden, reader(i + 1), wanted)?;
-        give(ops, i + 1, &hidden, sink)?;
+        let layer = i + 1;
+        if layer == blocks.len() {
+            rows = sink.last_rows(chunk);
+        }
+        let (keep, attentions) = (sink.lend(layer), sink.take_attentions(layer));
+        let wanted = Wanted { keep, attentions, rows: rows.as_deref() };
+        hidden = block.forward(ops, chunk, hidden, reader(layer), wanted)?;
+        match &rows {
+            None => give(ops, layer, &hidden, sink)?,
+            Some(rows) => sink.put_some(layer, &ops.read(&hidden)?, rows, chunk.ids.len())?,
+        }
     }
-    Ok(hidden)
+    Ok(Last { hidden, rows })
 }
 
 /// Gives a layer's rows to the sink, if it wants them and did not lend its own.

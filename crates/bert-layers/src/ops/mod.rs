@@ -239,7 +239,7 @@ pub trait Ops: Send + Sync {
         out: &mut [f32],
     ) -> Result<()>;
 
-    /// Only these rows.
+    /// Only these rows, of what [`read`](Self::read) or a linear layer takes; never of what was quantized for one layer alone.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;
 
     /// Activations as f32: of [`embed_norm`](Self::embed_norm), [`project`](Self::project), [`linear_add_norm`](Self::linear_add_norm)

@@ -431,15 +431,25 @@ impl Ops for Cpu {
 
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
         let width = x.width();
-        let mut out = self.scratch.rows(rows.len(), width, None)?;
-        for (out, &row) in out.f32_mut().chunks_exact_mut(width).zip(rows) {
-            out.copy_from_slice(&x.f32()[row * width..(row + 1) * width]);
+        if let (Low::Bf16(low), []) = (x.low(), x.f32()) {
+            let mut out = self.scratch.bf16(rows.len() * width)?;
+            pick(low, rows, width, &mut out);
+            return Ok(Rows::low_only(rows.len(), width, Low::Bf16(out)));
         }
+        let mut out = self.scratch.rows(rows.len(), width, None)?;
+        pick(x.f32(), rows, width, out.f32_mut());
         Ok(out)
     }
 
     fn read<'a>(&self, x: &'a Rows<'_>) -> Result<Cow<'a, [f32]>> {
         Ok(Cow::Borrowed(x.f32()))
+    }
+}
+
+/// These rows of `from`, in this order.
+fn pick<T: Copy>(from: &[T], rows: &[usize], width: usize, to: &mut [T]) {
+    for (to, &row) in to.chunks_exact_mut(width).zip(rows) {
+        to.copy_from_slice(&from[row * width..(row + 1) * width]);
     }
 }
 
