@@ -243,7 +243,7 @@ export interface EncoderConfig {
   readonly numHeads: number
   /** Rows of the word embedding: ids are below it. */
   readonly vocabSize: number
-  /** The longest input in tokens, special tokens included. */
+  /** The longest input in tokens, special tokens included: 512 for a RoBERTa with 514 positions, since they start after the padding id. */
   readonly maxTokens: number
 }
 
@@ -265,7 +265,7 @@ export interface WordsInput {
 export interface IdsInput {
   /** Token ids, at least one. */
   ids: NumberArray
-  /** Token type ids, as many as ids. Default: all 0. */
+  /** Token type ids, as many as ids. Default: all 0, which is the only one that a family without token types has. */
   typeIds?: NumberArray | undefined
   /** 1 or true for a token, 0 or false for padding, which keeps its position and its row and is never attended to. Default: all 1. */
   attentionMask?: NumberArray | readonly boolean[] | undefined
@@ -463,7 +463,7 @@ export interface Embeddings<P extends Precision = 'float32'> {
 export interface StreamOptions {
   /**
    * About how many tokens a batch has. Larger ones keep more threads busy and hold more memory: results of up to four batches are held
-   * at a time. Default: 256 a thread, at least 2048; 16,384 on a GPU.
+   * at a time. Default for hidden states: 256 a thread, at least 2048; 16,384 on a GPU. Twice as many for vectors.
    */
   batchTokens?: number | undefined
   /** How many inputs are read before the consumer has taken their results, at most. Default: half of `batchTokens`, at least 1024. */

@@ -91,13 +91,13 @@ async function race(rounds, contestants) {
 }
 
 async function throughput() {
-  const texts = Array.from({ length: 600 }, (_, i) => text(i % 20 === 0 ? 60 : 3 + (i % 25)))
+  const texts = Array.from({ length: 2400 }, (_, i) => text(i % 20 === 0 ? 60 : 3 + (i % 25)))
   const contestants = {
     stream: async () => {
       for await (const _ of bert.stream(texts, { embed: true }));
     },
   }
-  for (const size of [32, 128, 600]) {
+  for (const size of [32, 128, 600, 2400]) {
     contestants[`batches of ${size}`] = () => byHand(texts, size, 1)
     contestants[`batches of ${size}, two at a time`] = () => byHand(texts, size, 2)
   }

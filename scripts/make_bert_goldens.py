@@ -228,15 +228,6 @@ def tokenizer_json(folder, saved_lower_case=True):
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).truncation is not None
 
 
-text_case("text-vocab-uncased", 1, uncased, hidden=48, heads=4, intermediate=64)
-text_case("text-vocab-cased", 2, cased)
-text_case("text-vocab-added-tokens", 3, added)
-text_case("text-tokenizer-json", 4, tokenizer_json)
-# tokenizer.json says cased, tokenizer_config.json says uncased. Transformers 5 builds a BertTokenizer from the file's vocabulary and
-# the config's options: the config wins.
-text_case("text-tokenizer-json-overruled", 5, lambda folder: tokenizer_json(folder, saved_lower_case=False))
-
-
 def byte_level(folder, **config):
     """vocab.json and merges.txt as RoBERTa has them: all bytes, and merges learnt from the texts."""
     tokenizer = ByteLevelBPETokenizer(add_prefix_space=False)
@@ -245,13 +236,6 @@ def byte_level(folder, **config):
                                   show_progress=False)
     tokenizer.save_model(str(folder))
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer", **config})
-
-
-# Without a space before the first word, words that are split already are refused by Transformers.
-UNSPLIT = [(value, keep) for value, keep in TEXTS if not (isinstance(value, dict) and "words" in value)]
-text_case("text-byte-level", 6, byte_level, RobertaTokenizerFast, UNSPLIT)
-text_case("text-byte-level-prefix", 7, lambda folder: byte_level(folder, add_prefix_space=True), RobertaTokenizerFast,
-          [(value, False) for value, _ in TEXTS])
 
 
 # --- the weights folders ------------------------------------------------------------------------------------------------
@@ -271,13 +255,27 @@ def plain(model, folder):
     model.save_pretrained(folder)
 
 
-weights_case("weights-sharded", 11, lambda m, f: m.save_pretrained(f, max_shard_size="20KB"))
-weights_case("weights-f16", 12, lambda m, f: m.half().save_pretrained(f))
-weights_case("weights-bf16", 13, lambda m, f: m.bfloat16().save_pretrained(f))
-weights_case("weights-masked-lm", 14, plain, cls=BertForMaskedLM)
-weights_case("weights-gamma-beta", 15, old_names)
-weights_case("act-prelu", 16, plain, hidden_act="prelu")
-weights_case("act-xielu", 17, plain, hidden_act="xielu")
+if __name__ == "__main__":
+    text_case("text-vocab-uncased", 1, uncased, hidden=48, heads=4, intermediate=64)
+    text_case("text-vocab-cased", 2, cased)
+    text_case("text-vocab-added-tokens", 3, added)
+    text_case("text-tokenizer-json", 4, tokenizer_json)
+    # tokenizer.json says cased, tokenizer_config.json says uncased. Transformers 5 builds a BertTokenizer from the file's vocabulary and
+    # the config's options: the config wins.
+    text_case("text-tokenizer-json-overruled", 5, lambda folder: tokenizer_json(folder, saved_lower_case=False))
+    # Without a space before the first word, words that are split already are refused by Transformers.
+    UNSPLIT = [(value, keep) for value, keep in TEXTS if not (isinstance(value, dict) and "words" in value)]
+    text_case("text-byte-level", 6, byte_level, RobertaTokenizerFast, UNSPLIT)
+    text_case("text-byte-level-prefix", 7, lambda folder: byte_level(folder, add_prefix_space=True), RobertaTokenizerFast,
+              [(value, False) for value, _ in TEXTS])
 
-total = sum(p.stat().st_size for p in OUT.rglob("*") if p.is_file())
-print(f"{len(list(OUT.iterdir()))} folders, {total / 1e6:.2f} MB")
+    weights_case("weights-sharded", 11, lambda m, f: m.save_pretrained(f, max_shard_size="20KB"))
+    weights_case("weights-f16", 12, lambda m, f: m.half().save_pretrained(f))
+    weights_case("weights-bf16", 13, lambda m, f: m.bfloat16().save_pretrained(f))
+    weights_case("weights-masked-lm", 14, plain, cls=BertForMaskedLM)
+    weights_case("weights-gamma-beta", 15, old_names)
+    weights_case("act-prelu", 16, plain, hidden_act="prelu")
+    weights_case("act-xielu", 17, plain, hidden_act="xielu")
+
+    total = sum(p.stat().st_size for p in OUT.rglob("*") if p.is_file())
+    print(f"{len(list(OUT.iterdir()))} folders, {total / 1e6:.2f} MB")

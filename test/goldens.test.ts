@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { Encoder, type HiddenStates } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
-import { expectParity } from './support/compare.ts'
+import { expectParity, maxDifference } from './support/compare.ts'
+import { expectFailure } from './support/errors.ts'
 import { goldenFolder } from './support/paths.ts'
-import { floats, integers, readSafetensors, type SafetensorsFile, shape } from './support/safetensors.ts'
+import { floats, has, integers, readSafetensors, type SafetensorsFile, shape } from './support/safetensors.ts'
 
 /** A golden batch, padded as Transformers had it. */
 interface Batch {
@@ -11,34 +12,50 @@ interface Batch {
   longest: number
   ids: number[][]
   mask: number[][]
-  typeIds: number[][]
+  /** None where the family has no token types. */
+  typeIds: number[][] | undefined
   lengths: number[]
 }
 
-describe.each(['bert', 'bert-relu', 'bert-gelu_new'])('%s equals Transformers', family => {
+const FAMILIES = ['roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra', 'ernie', 'albert', 'mpnet']
+
+describe.each(['bert', 'bert-relu', 'bert-gelu_new', ...FAMILIES])('%s equals Transformers', family => {
   const golden = readSafetensors(join(goldenFolder(family), 'goldens.safetensors'))
 
   test.each(['short', 'long'])('%s texts, without padding', async name => {
     const batch = readBatch(golden, name)
-    await using bert = await Encoder.fromPretrained(goldenFolder(family))
+    await using encoder = await Encoder.fromPretrained(goldenFolder(family))
     const inputs = batch.lengths.map((length, text) => ({
       ids: batch.ids[text]!.slice(0, length),
-      typeIds: batch.typeIds[text]!.slice(0, length),
+      ...(batch.typeIds && { typeIds: batch.typeIds[text]!.slice(0, length) }),
     }))
-    expectGolden(await bert.encode(inputs, { pooler: true }), golden, name, batch)
+    const pooler = has(golden, `${name}.pooler_output`)
+    const states = await encoder.encode(inputs, { pooler, attentions: true })
+    expectGolden(states, golden, name, batch)
+    expectAttentions(states, golden, name, batch)
   })
 
   test.each(['short', 'long'])('%s texts, padded and masked', async name => {
     const batch = readBatch(golden, name)
-    await using bert = await Encoder.fromPretrained(goldenFolder(family))
+    await using encoder = await Encoder.fromPretrained(goldenFolder(family))
     const inputs = batch.ids.map((ids, text) => ({
       ids: Int32Array.from(ids),
-      typeIds: batch.typeIds[text]!,
+      ...(batch.typeIds && { typeIds: batch.typeIds[text]! }),
       attentionMask: batch.mask[text]!.map(Boolean),
     }))
-    const states = await bert.encode(inputs, { pooler: true })
+    const states = await encoder.encode(inputs, { pooler: has(golden, `${name}.pooler_output`) })
     expect(states.get(0, 0).length).toBe(batch.longest * states.hiddenSize)
     expectGolden(states, golden, name, batch)
+  })
+
+  test('says what it is', async () => {
+    await using encoder = await Encoder.fromPretrained(goldenFolder(family))
+    expect(encoder.config.modelType).toBe(family.startsWith('bert') ? 'bert' : family)
+    const startsAtTwo = ['roberta', 'xlm-roberta', 'camembert', 'mpnet'].includes(family)
+    expect(encoder.config.maxTokens).toBe(startsAtTwo ? 78 : 80)
+    if (!has(golden, 'short.pooler_output')) {
+      await expectFailure(() => encoder.encode({ ids: [5] }, { pooler: true }), 'ERR_INVALID_INPUT', /no pooler/)
+    }
   })
 })
 
@@ -50,7 +67,8 @@ function readBatch(golden: SafetensorsFile, name: string): Batch {
   }
   const mask = rows('attention_mask')
   const lengths = mask.map(row => row.filter(Boolean).length)
-  return { texts, longest, ids: rows('input_ids'), mask, typeIds: rows('token_type_ids'), lengths }
+  const typeIds = has(golden, `${name}.token_type_ids`) ? rows('token_type_ids') : undefined
+  return { texts, longest, ids: rows('input_ids'), mask, typeIds, lengths }
 }
 
 /** Every layer and the pooler, at the positions that are not padding. */
@@ -66,5 +84,29 @@ function expectGolden(states: HiddenStates, golden: SafetensorsFile, name: strin
       expectParity(rows, expected.subarray(start, start + length * hidden), `layer ${layer} of text ${text}`)
     }
   }
-  expectParity(states.poolerOutput ?? new Float32Array(), floats(golden, `${name}.pooler_output`), 'the pooler')
+  const pooler = `${name}.pooler_output`
+  if (has(golden, pooler)) {
+    expectParity(states.poolerOutput ?? new Float32Array(), floats(golden, pooler), 'the pooler')
+  } else {
+    expect(states.poolerOutput).toBeUndefined()
+  }
+}
+
+/** Every block's weights, within 1e-5: the upper left corners of the padded matrices. */
+function expectAttentions(states: HiddenStates, golden: SafetensorsFile, name: string, batch: Batch): void {
+  const expected = floats(golden, `${name}.attentions`)
+  const [blocks = 0, , heads = 0] = shape(golden, `${name}.attentions`)
+  const { texts, longest, lengths } = batch
+  for (let block = 0; block < blocks; block++) {
+    for (const [text, length] of lengths.entries()) {
+      for (let head = 0; head < heads; head++) {
+        const ours = states.attention(block + 1, head, text)
+        const start = ((block * texts + text) * heads + head) * longest * longest
+        for (let query = 0; query < length; query++) {
+          const theirs = expected.subarray(start + query * longest, start + query * longest + length)
+          expect(maxDifference(ours.subarray(query * length, (query + 1) * length), theirs)).toBeLessThanOrEqual(1e-5)
+        }
+      }
+    }
+  }
 }

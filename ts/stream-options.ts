@@ -16,7 +16,10 @@ interface ToEmbed extends StreamSettings {
   embed: ReturnType<typeof readEmbedOptions>
 }
 
-/** `busyTokens`: how many tokens keep the encoder busy; a batch has twice as many, so that its end is a small part of it. */
+/**
+ * `busyTokens`: how many tokens keep the encoder busy. A batch has several times as many, so that its end, where threads wait for
+ * each other, is a small part of it: four times for vectors, twice for hidden states, whose results are large.
+ */
 export function readStreamOptions(value: unknown, busyTokens: number): ToEncode | ToEmbed {
   const options = readOptions<EncodeStreamOptions & EmbedStreamOptions>(value, [
     'embed',
@@ -24,7 +27,8 @@ export function readStreamOptions(value: unknown, busyTokens: number): ToEncode 
     ...ENCODE_KEYS,
   ])
   const { embed, batchTokens, window, progressCallback, signal, ...encode } = options
-  const tokens = batchTokens === undefined ? 2 * busyTokens : checkCount(batchTokens, 'option batchTokens', 1)
+  const usual = (embed === undefined ? 2 : 4) * busyTokens
+  const tokens = batchTokens === undefined ? usual : checkCount(batchTokens, 'option batchTokens', 1)
   const settings: StreamSettings = {
     batchTokens: tokens,
     window: window === undefined ? Math.max(1024, Math.ceil(tokens / 2)) : checkCount(window, 'option window', 1),

@@ -41,7 +41,8 @@ export async function* stream<I, B extends { tokens: number }, R>(
   settings.signal?.throwIfAborted()
   const pump = new Pump(source, settings, work)
   try {
-    while (await pump.ready()) yield pump.take()
+    // What is there already is not waited for: a promise for each result would cost as much as the rest of its way.
+    while (pump.knows() ?? (await pump.ready())) yield pump.take()
   } catch (error) {
     // The source's own end is not waited for: the error is what the consumer must hear of.
     pump.close().catch(() => {})
@@ -89,13 +90,19 @@ class Pump<I, B extends { tokens: number }, R> {
     if (settings.signal) listen(settings.signal, this.#abort)
   }
 
-  /** Whether there is one more result to take; waits until that is known. */
+  /** Whether there is one more result to take, if that is known. */
+  knows(): boolean | undefined {
+    this.#settings.signal?.throwIfAborted()
+    if (this.#taken === this.#failure?.index) throw this.#failure.error
+    if (this.#results.has(this.#taken)) return true
+    return this.#exhausted && this.#taken === this.#read ? false : undefined
+  }
+
+  /** The same, waited for. */
   async ready(): Promise<boolean> {
     for (;;) {
-      this.#settings.signal?.throwIfAborted()
-      if (this.#taken === this.#failure?.index) throw this.#failure.error
-      if (this.#results.has(this.#taken)) return true
-      if (this.#exhausted && this.#taken === this.#read) return false
+      const known = this.knows()
+      if (known !== undefined) return known
       const change = new Promise<void>(resolve => {
         this.#wake = resolve
       })

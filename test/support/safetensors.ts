@@ -31,6 +31,11 @@ export function formatSafetensors(header: Record<string, TensorEntry> | string, 
   return Buffer.concat([length, text, data])
 }
 
+/** Whether there is a tensor of this name. */
+export function has({ header }: SafetensorsFile, name: string): boolean {
+  return name in header
+}
+
 /** A float32 tensor. */
 export function floats(file: SafetensorsFile, name: string): Float32Array {
   return new Float32Array(tensorBytes(file, name, 'F32'))

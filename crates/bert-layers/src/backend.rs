@@ -1,5 +1,6 @@
 //! A loaded model on one device: how chunks of a batch meet its threads.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -118,9 +119,13 @@ impl Backend for OnCpu {
         }
         // A thread carries its run through all layers alone, waiting for nobody.
         let solo: Arc<dyn Team + Send> = Arc::new(Solo);
+        // The longest first, so that those which are left in the end, when a thread may have to wait for the others, are short.
+        let mut order: Vec<usize> = (0..jobs.len()).collect();
+        order.sort_by_key(|&i| Reverse(batch.rows(&jobs[i].texts).len()));
         let jobs: Vec<_> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
         let done: Vec<OnceLock<Result<bool>>> = jobs.iter().map(|_| OnceLock::new()).collect();
-        crew.run_long(jobs.len(), &|i| {
+        crew.run_long(jobs.len(), &|turn| {
+            let i = order[turn];
             // Each is there once, and set once: an index is run once.
             if let Some(job) = jobs[i].lock().unwrap_or_else(PoisonError::into_inner).take() {
                 let _ = done[i].set(one(job, solo.clone()));

@@ -218,7 +218,14 @@ impl Encoder {
         if tokenizer.is_none() && inputs.iter().any(|input| !matches!(input, Input::Ids { .. })) {
             return Err(Error::InvalidInput(tokenize::missing(self.folder())));
         }
-        let tokens = tokenize(&self.crew, tokenizer, inputs, add_special_tokens, offsets, cancel)?;
+        let mut tokens = tokenize(&self.crew, tokenizer, inputs, add_special_tokens, offsets, cancel)?;
+        if self.model.config.type_vocab_size() == 1 {
+            // As in Transformers, a family without token types does without those of its tokenizer. Given ones are checked.
+            for text in (0..inputs.len()).filter(|&text| !matches!(inputs[text], Input::Ids { .. })) {
+                let rows = tokens.rows(text);
+                tokens.type_ids[rows].fill(0);
+            }
+        }
         self.check_ids(&tokens)?;
         Ok(tokens)
     }

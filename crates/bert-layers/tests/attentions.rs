@@ -3,7 +3,7 @@
 mod support;
 
 use bert_layers::{DeviceChoice, Dtype, EncodeOptions, Encoder, Input, Layers, LoadOptions};
-use support::{Case, DEVICES, Goldens, fixture, load};
+use support::{Case, DEVICES, FAMILIES, Goldens, fixture, load};
 
 fn options(layers: Layers) -> EncodeOptions {
     EncodeOptions { layers, attentions: true, ..EncodeOptions::default() }
@@ -11,11 +11,27 @@ fn options(layers: Layers) -> EncodeOptions {
 
 #[test]
 fn equal_transformers() {
-    for name in ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu_new"] {
+    let families = FAMILIES.map(|family| format!("goldens/{family}"));
+    let variants = ["mpnet-padding-inside", "albert-groups", "data2vec-text", "rembert", "splinter"]
+        .map(|name| format!("goldens-families/{name}"));
+    let deberta = [
+        "deberta-v2-c2p",
+        "deberta-v2-p2c",
+        "deberta-v2-own-keys",
+        "deberta-v2-no-buckets",
+        "deberta-v2-no-relative",
+        "deberta",
+    ]
+    .map(|name| format!("goldens-extra/{name}"));
+    let berts = ["bert", "bert-relu", "bert-gelu_new"].map(|bert| format!("goldens/{bert}"));
+    for name in berts.into_iter().chain(families).chain(variants).chain(deberta) {
+        let name = name.as_str();
         let goldens = Goldens::read(name);
         for device in DEVICES {
             let encoder = load(name, device);
-            for case_name in ["short", "long"] {
+            for case_name in
+                ["short", "long"].into_iter().filter(|case| goldens.find(&format!("{case}.attentions")).is_some())
+            {
                 let case = Case::read(&goldens, case_name);
                 let (shape, theirs) = goldens.get(&format!("{case_name}.attentions"));
                 let &[blocks, texts, heads, longest, _] = &shape[..] else { panic!("five dimensions") };
@@ -73,24 +89,32 @@ fn depend_on_nothing_but_the_text() {
             attention_mask: (len % 3 == 0).then(|| (0..len).map(|i| i == 0 || i % 4 != 1).collect()),
         })
         .collect();
-    for dtype in [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8] {
+    let dtypes = [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8];
+    for (family, dtype) in
+        ["bert", "albert", "mpnet"].into_iter().flat_map(|family| dtypes.map(|dtype| (family, dtype)))
+    {
         let encoder = |threads| {
             let options =
                 LoadOptions { device: DeviceChoice::Cpu, dtype, threads: Some(threads), ..LoadOptions::default() };
-            Encoder::from_pretrained(&fixture("goldens/bert").to_string_lossy(), &options).expect("a sound fixture")
+            let folder = fixture(&format!("goldens/{family}"));
+            Encoder::from_pretrained(&folder.to_string_lossy(), &options).expect("a sound fixture")
         };
         let (one, three) = (encoder(1), encoder(3));
         let together = three.encode(&inputs, &options(Layers::List(vec![3, 0, -1]))).expect("sound inputs");
         let weights = together.attentions().expect("asked for");
         assert_eq!(weights.layers(), [3, 4]);
         let plain = one.encode(&inputs, &EncodeOptions::default()).expect("sound inputs");
-        assert_eq!(together.layer(3), plain.layer(3), "{dtype}");
+        assert_eq!(together.layer(3), plain.layer(3), "{family} {dtype}");
         for (text, input) in inputs.iter().enumerate() {
             let alone = one.encode(std::slice::from_ref(input), &options(Layers::All)).expect("sound inputs");
             let alone = alone.attentions().expect("asked for");
             for layer in [3, 4] {
                 for head in 0..4 {
-                    assert_eq!(weights.get(layer, head, text), alone.get(layer, head, 0), "{dtype}, text {text}");
+                    assert_eq!(
+                        weights.get(layer, head, text),
+                        alone.get(layer, head, 0),
+                        "{family} {dtype}, text {text}"
+                    );
                 }
             }
         }

@@ -32,6 +32,48 @@ fn the_default_model() {
     assert_eq!(seen.notices, Vec::<String>::new());
 }
 
+/// Of task checkpoints: what is the encoder's and what is a head's. The counts are those of torch's modules, by hand: one block of
+/// these has 1,960 values, and 24 is the number of positions, 40 that of ids.
+#[test]
+fn every_family() {
+    const BLOCKS: u64 = 2 * 1960;
+    let embeddings = |width: u64, rows: u64| (rows + 2) * width; // and a norm
+    let pooler = 17 * 16;
+    for (name, model_type, parameters, has_pooler, heads) in [
+        (
+            "roberta-masked-lm",
+            "roberta",
+            embeddings(16, 65) + BLOCKS,
+            false,
+            &["lm_head", "lm_head.dense", "lm_head.layer_norm"][..],
+        ),
+        (
+            "xlm-roberta-sequence-classification",
+            "xlm-roberta",
+            embeddings(16, 65) + BLOCKS,
+            false,
+            &["classifier.dense", "classifier.out_proj"],
+        ),
+        (
+            "distilbert-sequence-classification",
+            "distilbert",
+            embeddings(16, 64) + BLOCKS,
+            false,
+            &["classifier", "pre_classifier"],
+        ),
+        ("electra-token-classification", "electra", embeddings(8, 66) + 9 * 16 + BLOCKS, false, &["classifier"]),
+        ("ernie-sequence-classification", "ernie", embeddings(16, 69) + BLOCKS + pooler, true, &["classifier"]),
+        // Both layers are one block.
+        ("albert-token-classification", "albert", embeddings(8, 66) + 9 * 16 + BLOCKS / 2, false, &["classifier"]),
+        ("mpnet-token-classification", "mpnet", embeddings(16, 64) + 32 * 2 + BLOCKS, false, &["classifier"]),
+    ] {
+        let seen = look(fixture(&format!("goldens-families/{name}")));
+        assert_eq!(seen.model_type.as_deref(), Some(model_type));
+        assert_eq!((seen.parameters, seen.has_pooler), (parameters, has_pooler), "{name}");
+        assert_eq!(seen.heads, heads, "{name}");
+    }
+}
+
 #[test]
 fn every_format_has_the_same_parameters() {
     let original = look(fixture("goldens-extra/weights-masked-lm"));

@@ -4,7 +4,7 @@ mod support;
 
 use bert_layers::{DeviceChoice, Dtype, EncodeOptions, Encoder, Input, LoadOptions};
 use proptest::prelude::*;
-use support::{Case, Goldens, cosine, fixture};
+use support::{Case, FAMILIES, Goldens, cosine, fixture};
 
 fn encoder(name: &str, dtype: Dtype, threads: usize) -> Encoder {
     let options = LoadOptions { device: DeviceChoice::Cpu, dtype, threads: Some(threads), ..LoadOptions::default() };
@@ -15,7 +15,8 @@ fn encoder(name: &str, dtype: Dtype, threads: usize) -> Encoder {
 #[test]
 fn close_to_transformers() {
     for (dtype, mean, worst) in [(Dtype::Bfloat16, 0.9999, 0.999), (Dtype::Int8, 0.999, 0.995)] {
-        for name in ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu_new"] {
+        for name in ["bert", "bert-relu", "bert-gelu_new"].into_iter().chain(FAMILIES) {
+            let name = &format!("goldens/{name}");
             let case = Case::read(&Goldens::read(name), "long");
             let states =
                 encoder(name, dtype, 2).encode(&case.packed(), &EncodeOptions::default()).expect("sound inputs");
@@ -36,15 +37,17 @@ fn close_to_transformers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_text_alone_equals_the_text_in_any_batch(
-        lengths in prop::collection::vec(1usize..=80, 1..24),
+        lengths in prop::collection::vec(1usize..=78, 1..24),
         threads in 1usize..5,
         int8 in any::<bool>(),
         seed in any::<u32>(),
+        family in prop::sample::select(["bert"].into_iter().chain(FAMILIES).collect::<Vec<_>>()),
     ) {
+        let name = &format!("goldens/{family}");
         let dtype = if int8 { Dtype::Int8 } else { Dtype::Bfloat16 };
         let id = |i: usize| seed.wrapping_mul(2654435761).wrapping_add(i as u32 * 40503) % 211;
         let texts: Vec<Input> = lengths
@@ -56,13 +59,13 @@ proptest! {
                 attention_mask: None,
             })
             .collect();
-        let together = encoder("goldens/bert", dtype, threads).encode(&texts, &EncodeOptions::default()).expect("sound inputs");
-        let alone = encoder("goldens/bert", dtype, 1);
+        let together = encoder(name, dtype, threads).encode(&texts, &EncodeOptions::default()).expect("sound inputs");
+        let alone = encoder(name, dtype, 1);
         for (i, text) in texts.iter().enumerate() {
             let one = alone.encode(std::slice::from_ref(text), &EncodeOptions::default()).expect("sound inputs");
             for &layer in together.layers() {
                 let bits = |row: Option<&[f32]>| -> Vec<u32> { row.expect("kept").iter().map(|x| x.to_bits()).collect() };
-                prop_assert_eq!(bits(one.get(layer, 0)), bits(together.get(layer, i)), "{} layer {}, text {}", dtype, layer, i);
+                prop_assert_eq!(bits(one.get(layer, 0)), bits(together.get(layer, i)), "{} {} layer {}, text {}", name, dtype, layer, i);
             }
         }
     }

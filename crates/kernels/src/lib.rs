@@ -10,7 +10,7 @@
 //! let weight = [1.0, 2.0, 3.0, /* */ 4.0, 5.0, 6.0];             // [out = 2, in = 3], as in the checkpoint
 //! let w = PackedMatrix::pack(kernels, &weight, 2, 3)?;           // once, at load
 //! let mut out = [0.0; 2];
-//! let epilogue = Epilogue { bias: Some(&[0.5, -50.0]), activation: Activation::Relu, residual: None };
+//! let epilogue = Epilogue { bias: Some(&[0.5, -50.0]), activation: Activation::Relu, residual: None, ..Epilogue::default() };
 //! kernels.linear(&Solo, &[1.0, 1.0, 1.0], &w, epilogue, &mut out);
 //! assert_eq!(out, [6.5, 0.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -76,12 +76,12 @@ mod simd;
 mod team;
 
 pub use activation::Activation;
-pub use attention::{Heads, Rotary, Scoring};
+pub use attention::{Disentangled, DistanceBias, Heads, Rotary, Scoring};
 pub use bf16::Bf16;
 pub use convert::Converted;
 pub use crew::Crew;
 pub use embed::{Lookup, Table};
-pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix};
+pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix, Upcoming};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{AllocError, LINE, release_freed, spare, to_line, try_zeroed};
 pub use output::Output;

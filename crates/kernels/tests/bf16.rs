@@ -170,7 +170,7 @@ proptest! {
         let (bias, residual) = (noise(seed ^ 7, out), noise(seed ^ 8, rows * out));
         for kernels in all() {
             let w = pack(kernels, &weight, out, inp);
-            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual) };
+            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual), ..Epilogue::default() };
             let mut solo = vec![f32::NAN; rows * out];
             kernels.linear_bf16(&Solo, &x, &w, epilogue(&residual), &mut solo[..]);
             let mut many = vec![f32::NAN; rows * out];

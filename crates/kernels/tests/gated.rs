@@ -40,7 +40,7 @@ impl Layer {
 }
 
 fn epilogue(bias: &[f32], activation: Activation) -> Epilogue<'_> {
-    Epilogue { bias: Some(bias), activation, residual: None }
+    Epilogue { bias: Some(bias), activation, residual: None, upcoming: None }
 }
 
 fn low(x: &[f32]) -> Vec<Bf16> {
@@ -118,7 +118,7 @@ fn equal_f64() {
         for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Tanh, Activation::Mish] {
             let want: Vec<f64> = product(activation).zip(&residual).map(|(y, &r)| y + f64::from(r)).collect();
             let mut got = vec![f32::NAN; rows * out];
-            let epilogue = Epilogue { bias: None, activation, residual: Some(&residual) };
+            let epilogue = Epilogue { bias: None, activation, residual: Some(&residual), upcoming: None };
             kernels.linear(&Solo, &x, &w, epilogue, &mut got);
             assert_close(&got, &want, 2e-5, &format!("{} {activation:?}", kernels.name()));
         }

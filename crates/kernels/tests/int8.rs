@@ -165,7 +165,12 @@ fn the_epilogue_is_activation_then_residual() {
         let w = pack(kernels, &weight, out, inp, &[3]);
         let x = quantize(kernels, &x, &w);
         let mut want = run(kernels, &Solo, &x, &w, Epilogue { bias: Some(&bias), ..Epilogue::default() });
-        let full = Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(&residual) };
+        let full = Epilogue {
+            bias: Some(&bias),
+            activation: Activation::Gelu,
+            residual: Some(&residual),
+            ..Epilogue::default()
+        };
         let got = run(kernels, &Solo, &x, &w, full);
         kernels.activate(&Solo, Activation::Gelu, &mut want);
         want.iter_mut().zip(&residual).for_each(|(w, r)| *w += r);
@@ -269,7 +274,7 @@ proptest! {
         let outliers = [seed as usize % (inp - 1), inp - 1];
         for kernels in all() {
             let w = pack(kernels, &weight, out, inp, &outliers);
-            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual) };
+            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual), ..Epilogue::default() };
             let q = quantize(kernels, &x, &w);
             let solo = run(kernels, &Solo, &q, &w, epilogue(&residual));
             let many = run(kernels, &Threads(threads), &q, &w, epilogue(&residual));
@@ -295,7 +300,7 @@ proptest! {
     ) {
         let (x, weight, bias) = (noise(seed, rows * inp), noise(!seed, inner * inp), noise(seed ^ 1, inner));
         let next = noise(seed ^ 2, 3 * inner);
-        let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: None };
+        let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: None, ..Epilogue::default() };
         for kernels in all() {
             let w = pack(kernels, &weight, inner, inp, &[1]);
             let next = pack(kernels, &next, 3, inner, &[0, inner - 1]);

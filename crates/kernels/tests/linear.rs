@@ -52,7 +52,12 @@ fn the_epilogue_is_activation_then_residual() {
     for kernels in all() {
         let w = pack(kernels, &weight, out, inp);
         let plain = run(kernels, &Solo, &x, &w, Epilogue { bias: Some(&bias), ..Epilogue::default() });
-        let full = Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(&residual) };
+        let full = Epilogue {
+            bias: Some(&bias),
+            activation: Activation::Gelu,
+            residual: Some(&residual),
+            ..Epilogue::default()
+        };
         let got = run(kernels, &Solo, &x, &w, full);
 
         let mut want = plain;
@@ -110,7 +115,7 @@ proptest! {
         let (bias, residual) = (noise(seed ^ 7, out), noise(seed ^ 8, rows * out));
         for kernels in all() {
             let w = pack(kernels, &weight, out, inp);
-            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual) };
+            let epilogue = |residual| Epilogue { bias: Some(&bias), activation: Activation::Gelu, residual: Some(residual), ..Epilogue::default() };
             let solo = run(kernels, &Solo, &x, &w, epilogue(&residual));
             let many = run(kernels, &Threads(threads), &x, &w, epilogue(&residual));
             prop_assert_eq!(bits(&solo), bits(&many));

@@ -51,7 +51,7 @@ fn run(
 
 /// The weights `[text][head][query][key]` and the results, as their formulas say.
 fn plain(qkv: &[f32], texts: &[Range<usize>], mask: Option<&[bool]>, scoring: Scoring<'_>) -> (Vec<f64>, Vec<f64>) {
-    let Scoring { heads, rotary, window } = scoring;
+    let Scoring { heads, rotary, window, .. } = scoring;
     let (hidden, dim) = (heads.hidden(), heads.dim);
     let at =
         |row: usize, which: usize, head: usize, i: usize| f64::from(qkv[(3 * row + which) * hidden + head * dim + i]);
@@ -125,7 +125,7 @@ fn equal_f64() {
         let mask: Vec<bool> = (0..rows).map(|row| row % 5 != 3).collect();
         for rotary in [None, Some(angles.rotary())] {
             for window in [None, Some(0), Some(1), Some(5), Some(64), Some(usize::MAX)] {
-                let scoring = Scoring { heads, rotary, window };
+                let scoring = Scoring { rotary, window, ..heads.into() };
                 for mask in [None, Some(mask.as_slice())] {
                     let (weights, want) = plain(&qkv, &texts, mask, scoring);
                     let (low_weights, low_want) = plain(&rounded, &texts, mask, scoring);
@@ -154,7 +154,7 @@ fn equal_f64() {
 fn rows_far_away_are_not_read() {
     let (len, window, heads) = (3000, 40, heads(2, 24));
     let angles = Angles::new(len, 12);
-    let scoring = Scoring { heads, rotary: Some(angles.rotary()), window: Some(window) };
+    let scoring = Scoring { rotary: Some(angles.rotary()), window: Some(window), ..heads.into() };
     let width = 3 * heads.hidden();
     let clean = noise(3, len * width);
     let mut dirty = clean.clone();
@@ -183,8 +183,9 @@ fn only_distances_count() {
     let (cos, sin) = (&angles.cos[20 * 16..], &angles.sin[20 * 16..]);
     let qkv = noise(8, 40 * 96);
     for kernels in all() {
-        let of =
-            |rotary| run(kernels, &Solo, &qkv, &[0..40], None, Scoring { heads, rotary: Some(rotary), window: None });
+        let of = |rotary| {
+            run(kernels, &Solo, &qkv, &[0..40], None, Scoring { rotary: Some(rotary), window: None, ..heads.into() })
+        };
         let from_zero = of(angles.rotary());
         let later: Vec<f64> = of(Rotary { cos, sin, pairs: 16 }).iter().map(|&x| f64::from(x)).collect();
         assert_close(&from_zero, &later, 1e-5, kernels.name());
@@ -215,7 +216,7 @@ proptest! {
         let low: Vec<Bf16> = qkv.iter().map(|&x| Bf16::from_f32(x)).collect();
         let angles = Angles::new(700, dim / 2);
         let rotary = turned.then(|| angles.rotary());
-        let scoring = Scoring { heads, rotary, window: Some(window) };
+        let scoring = Scoring { rotary, window: Some(window), ..heads.into() };
         let mask_of = |rows: Range<usize>| masked.then(|| &mask[rows]);
         let run_low = |kernels: Kernels, team: &dyn Team, low: &[Bf16], texts: &[Range<usize>], mask: Option<&[bool]>| {
             let mut out = vec![f32::NAN; low.len() / 3];

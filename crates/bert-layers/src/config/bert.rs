@@ -23,6 +23,11 @@ pub struct BertConfig {
 
 impl BertConfig {
     pub(super) fn from_fields(fields: &Fields) -> Result<Self> {
+        Self::with_default_act(fields, "gelu")
+    }
+
+    /// The fields of a family whose activation is another where none is named.
+    pub(super) fn with_default_act(fields: &Fields, default_act: &str) -> Result<Self> {
         if fields.flag("is_decoder")? || fields.flag("add_cross_attention")? {
             return Err(
                 fields.unsupported("is_decoder and add_cross_attention describe a decoder, only encoders are run")
@@ -36,26 +41,18 @@ impl BertConfig {
                 );
             }
         }
-        let act = fields.string_or("hidden_act", "gelu")?;
         let config = Self {
             vocab_size: fields.count("vocab_size", 1)?,
             hidden_size: fields.count("hidden_size", 1)?,
             num_hidden_layers: fields.count("num_hidden_layers", 0)?,
             num_attention_heads: fields.count("num_attention_heads", 1)?,
             intermediate_size: fields.count("intermediate_size", 1)?,
-            hidden_act: HiddenAct::named(act).ok_or_else(|| {
-                fields.unsupported(format!("hidden_act '{act}' is not known; known: {}", HiddenAct::names().join(", ")))
-            })?,
+            hidden_act: fields.activation_or("hidden_act", default_act)?,
             max_position_embeddings: fields.count("max_position_embeddings", 1)?,
             type_vocab_size: fields.count_or("type_vocab_size", 2, 1)?,
             layer_norm_eps: fields.number_or("layer_norm_eps", 1e-12)? as f32,
         };
-        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-            return Err(fields.invalid(format!(
-                "num_attention_heads {} does not divide hidden_size {}",
-                config.num_attention_heads, config.hidden_size
-            )));
-        }
+        fields.divides(("num_attention_heads", config.num_attention_heads), ("hidden_size", config.hidden_size))?;
         Ok(config)
     }
     pub(super) fn sizes(&self) -> Sizes {

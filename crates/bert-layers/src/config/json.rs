@@ -109,6 +109,31 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.invalid(format!("field '{}' must be a list of strings, is {value}", self.name(field))))
     }
 
+    /// A count, or none where the field is absent or not positive: −1 and 0 stand for "not given".
+    pub fn positive(&self, field: &str) -> Result<Option<usize>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) if value.as_i64().is_some_and(|n| n <= 0) => Ok(None),
+            Some(_) => self.count(field, 1).map(Some),
+        }
+    }
+
+    /// Words, lower-cased: a list of them, or one text that has `separator` between them. None where the field is absent.
+    pub fn strings(&self, field: &str, separator: char) -> Result<Vec<String>> {
+        let wrong =
+            |value: &Value| self.invalid(format!("field '{field}' must be text or a list of texts, is {value}"));
+        match self.get(field) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(text.split(separator).map(|word| word.trim().to_lowercase()).collect()),
+            Some(value) => value
+                .as_array()
+                .ok_or_else(|| wrong(value))?
+                .iter()
+                .map(|word| word.as_str().map(str::to_lowercase).ok_or_else(|| wrong(value)))
+                .collect(),
+        }
+    }
+
     pub fn flag(&self, field: &str) -> Result<bool> {
         self.flag_or(field, false)
     }

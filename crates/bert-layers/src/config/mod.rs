@@ -1,10 +1,17 @@
 //! `config.json` → one description of the architecture.
 
 mod activation;
+mod albert;
 mod bert;
+mod deberta;
+mod distilbert;
+mod electra;
+mod ernie;
 mod json;
 mod modernbert;
+mod mpnet;
 mod nomic_bert;
+mod rembert;
 mod roberta;
 mod rope;
 mod sentence;
@@ -13,9 +20,16 @@ use std::path::{Path, PathBuf};
 
 pub use activation::HiddenAct;
 pub(crate) use activation::xielu;
+pub use albert::AlbertConfig;
 pub use bert::BertConfig;
+pub use deberta::DebertaConfig;
+pub use distilbert::DistilBertConfig;
+pub use electra::ElectraConfig;
+pub use ernie::ErnieConfig;
 pub use modernbert::{LayerTypes, ModernBertConfig};
+pub use mpnet::MpnetConfig;
 pub use nomic_bert::NomicBertConfig;
+pub use rembert::RemBertConfig;
 pub use roberta::RobertaConfig;
 pub(crate) use sentence::SENTENCE_FILES;
 pub use sentence::{Pooling, SentenceConfig};
@@ -28,8 +42,24 @@ use json::Fields;
 pub enum ModelConfig {
     /// `model_type` "bert".
     Bert(BertConfig),
-    /// "roberta", "xlm-roberta", "camembert".
+    /// "roberta", "xlm-roberta", "camembert", "data2vec-text".
     Roberta(RobertaConfig),
+    /// "deberta", "deberta-v2".
+    Deberta(DebertaConfig),
+    /// "distilbert".
+    DistilBert(DistilBertConfig),
+    /// "electra".
+    Electra(ElectraConfig),
+    /// "ernie".
+    Ernie(ErnieConfig),
+    /// "albert".
+    Albert(AlbertConfig),
+    /// "mpnet".
+    Mpnet(MpnetConfig),
+    /// "rembert".
+    RemBert(RemBertConfig),
+    /// "splinter".
+    Splinter(BertConfig),
     /// "modernbert".
     ModernBert(ModernBertConfig),
     /// "nomic_bert".
@@ -47,7 +77,24 @@ struct Sizes {
 }
 
 /// The `model_type`s that can be loaded.
-pub const MODEL_TYPES: &[&str] = &["bert", "roberta", "xlm-roberta", "camembert", "modernbert", "nomic_bert"];
+pub const MODEL_TYPES: &[&str] = &[
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+    "electra",
+    "ernie",
+    "albert",
+    "mpnet",
+    "deberta",
+    "deberta-v2",
+    "modernbert",
+    "nomic_bert",
+    "data2vec-text",
+    "rembert",
+    "splinter",
+];
 
 /// The name of the file in BERT's first releases.
 const GOOGLE_CONFIG: &str = "bert_config.json";
@@ -80,9 +127,17 @@ impl ModelConfig {
         let known = MODEL_TYPES.iter().copied().find(|known| *known == family).unwrap_or_default();
         Ok(match known {
             "bert" => ModelConfig::Bert(BertConfig::from_fields(&fields)?),
-            "roberta" | "xlm-roberta" | "camembert" => {
+            "roberta" | "xlm-roberta" | "camembert" | "data2vec-text" => {
                 ModelConfig::Roberta(RobertaConfig::from_fields(known, &fields)?)
             }
+            "deberta" | "deberta-v2" => ModelConfig::Deberta(DebertaConfig::from_fields(known, &fields)?),
+            "distilbert" => ModelConfig::DistilBert(DistilBertConfig::from_fields(&fields)?),
+            "electra" => ModelConfig::Electra(ElectraConfig::from_fields(&fields)?),
+            "ernie" => ModelConfig::Ernie(ErnieConfig::from_fields(&fields)?),
+            "albert" => ModelConfig::Albert(AlbertConfig::from_fields(&fields)?),
+            "mpnet" => ModelConfig::Mpnet(MpnetConfig::from_fields(&fields)?),
+            "rembert" => ModelConfig::RemBert(RemBertConfig::from_fields(&fields)?),
+            "splinter" => ModelConfig::Splinter(BertConfig::from_fields(&fields)?),
             "modernbert" => ModelConfig::ModernBert(ModernBertConfig::from_fields(&fields)?),
             "nomic_bert" => ModelConfig::NomicBert(NomicBertConfig::from_fields(&fields)?),
             _ => {
@@ -100,6 +155,14 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(_) => "bert",
             ModelConfig::Roberta(c) => c.model_type,
+            ModelConfig::Deberta(c) => c.model_type,
+            ModelConfig::DistilBert(_) => "distilbert",
+            ModelConfig::Electra(_) => "electra",
+            ModelConfig::Ernie(_) => "ernie",
+            ModelConfig::Albert(_) => "albert",
+            ModelConfig::Mpnet(_) => "mpnet",
+            ModelConfig::RemBert(_) => "rembert",
+            ModelConfig::Splinter(_) => "splinter",
             ModelConfig::ModernBert(_) => "modernbert",
             ModelConfig::NomicBert(_) => "nomic_bert",
         }
@@ -109,6 +172,14 @@ impl ModelConfig {
         match self {
             ModelConfig::Bert(c) => c.sizes(),
             ModelConfig::Roberta(c) => c.sizes(),
+            ModelConfig::Deberta(c) => c.sizes(),
+            ModelConfig::DistilBert(c) => c.sizes(),
+            ModelConfig::Electra(c) => c.sizes(),
+            ModelConfig::Ernie(c) => c.sizes(),
+            ModelConfig::Albert(c) => c.sizes(),
+            ModelConfig::Mpnet(c) => c.sizes(),
+            ModelConfig::RemBert(c) => c.sizes(),
+            ModelConfig::Splinter(c) => c.sizes(),
             ModelConfig::ModernBert(c) => c.sizes(),
             ModelConfig::NomicBert(c) => c.sizes(),
         }
@@ -201,6 +272,77 @@ mod tests {
             let text = BERT.replacen(from, to, 1);
             assert_ne!(text, BERT, "{from} is in the config");
             assert!(message(&text).contains(says), "{says}: {}", message(&text));
+        }
+    }
+
+    /// As the hub has them: written by Transformers 2 to 4, without what was the default then.
+    #[test]
+    fn reads_every_family() {
+        let common = r#""vocab_size":300,"hidden_size":48,"num_hidden_layers":4,"num_attention_heads":4,"intermediate_size":112,
+            "max_position_embeddings":514,"hidden_act":"gelu","layer_norm_eps":1e-05"#;
+        for (rest, max_tokens, types) in [
+            (
+                r#""model_type":"roberta","pad_token_id":1,"type_vocab_size":1,"position_embedding_type":"absolute""#,
+                512,
+                1,
+            ),
+            (r#""model_type":"xlm-roberta","pad_token_id":1,"type_vocab_size":1,"output_past":true"#, 512, 1),
+            (r#""model_type":"camembert","type_vocab_size":1"#, 512, 1),
+            (r#""model_type":"roberta","pad_token_id":0,"type_vocab_size":2"#, 513, 2),
+            (r#""model_type":"electra","embedding_size":24,"type_vocab_size":2,"summary_type":"first""#, 514, 2),
+            (r#""model_type":"ernie","task_type_vocab_size":3,"type_vocab_size":4,"use_task_id":true"#, 514, 4),
+            (
+                r#""model_type":"albert","embedding_size":24,"type_vocab_size":2,"inner_group_num":1,"num_hidden_groups":1,"net_structure_type":0"#,
+                514,
+                2,
+            ),
+            (r#""model_type":"mpnet","relative_attention_num_buckets":32"#, 512, 1),
+        ] {
+            let config = parse(&format!("{{{common},{rest}}}")).expect(rest);
+            assert!(rest.contains(&format!(r#""model_type":"{}""#, config.model_type())), "{rest}");
+            assert_eq!((config.num_layers(), config.hidden_size(), config.num_heads()), (4, 48, 4), "{rest}");
+            assert_eq!(
+                (config.max_tokens(), config.type_vocab_size(), config.vocab_size()),
+                (max_tokens, types, 300),
+                "{rest}"
+            );
+        }
+        let distilbert = r#"{"model_type":"distilbert","activation":"gelu","dim":48,"hidden_dim":112,"max_position_embeddings":80,
+            "n_heads":4,"n_layers":3,"sinusoidal_pos_embds":true,"tie_weights_":true,"vocab_size":300}"#;
+        let config = parse(distilbert).expect("a sound config");
+        assert_eq!((config.num_layers(), config.hidden_size(), config.num_heads()), (3, 48, 4));
+        assert_eq!((config.max_tokens(), config.type_vocab_size(), config.model_type()), (80, 1, "distilbert"));
+    }
+
+    #[test]
+    fn families_say_what_is_wrong() {
+        for (rest, says) in [
+            (r#""model_type":"roberta","pad_token_id":79"#, "pad_token_id 79"),
+            (r#""model_type":"roberta","pad_token_id":-1"#, "pad_token_id"),
+            (r#""model_type":"camembert","pad_token_id":4294967295"#, "pad_token_id"),
+            (r#""model_type":"xlm-roberta","position_embedding_type":"relative_key_query""#, "relative_key_query"),
+            (r#""model_type":"distilbert""#, "'dim' is missing"),
+            (
+                r#""model_type":"distilbert","dim":48,"n_layers":2,"n_heads":5,"hidden_dim":9"#,
+                "n_heads 5 does not divide dim 48",
+            ),
+            (
+                r#""model_type":"distilbert","dim":48,"n_layers":2,"n_heads":4,"hidden_dim":9,"activation":"gelo""#,
+                "activation 'gelo'",
+            ),
+            (r#""model_type":"electra""#, "'embedding_size' is missing"),
+            (r#""model_type":"electra","embedding_size":0"#, "embedding_size"),
+            (r#""model_type":"ernie","use_task_id":1"#, "use_task_id"),
+            (r#""model_type":"ernie","use_task_id":true,"task_type_vocab_size":0"#, "task_type_vocab_size"),
+            (r#""model_type":"albert","embedding_size":24,"num_hidden_groups":5"#, "num_hidden_groups 5"),
+            (r#""model_type":"albert","embedding_size":24,"num_hidden_groups":0"#, "num_hidden_groups"),
+            (r#""model_type":"albert","embedding_size":24,"inner_group_num":2"#, "inner_group_num 2"),
+            (r#""model_type":"albert","embedding_size":24,"num_hidden_layers":4294967295"#, "num_hidden_layers"),
+            (r#""model_type":"mpnet","relative_attention_num_buckets":16"#, "relative_attention_num_buckets 16"),
+            (r#""model_type":"mpnet","max_position_embeddings":2"#, "max_position_embeddings"),
+        ] {
+            let text = format!("{{{},{rest}}}", &BERT[1..BERT.len() - 1].replacen(r#""model_type":"bert","#, "", 1));
+            assert!(message(&text).contains(says), "{rest}: {}", message(&text));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The `config.json` of RoBERTa, XLM-RoBERTa and CamemBERT.
+//! The `config.json` of RoBERTa, XLM-RoBERTa, CamemBERT and data2vec for text.
 
 use super::Sizes;
 use super::bert::BertConfig;
@@ -8,7 +8,7 @@ use crate::Result;
 /// What `RobertaConfig` of Transformers holds, as far as an encoder needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RobertaConfig {
-    /// Which of the three it is: they differ in nothing else.
+    /// Which of them it is; they differ in nothing else.
     pub model_type: &'static str,
     /// What it shares with BERT.
     pub bert: BertConfig,

@@ -1,7 +1,9 @@
 //! BERT (Devlin et al. 2018), with the names of the checkpoint: `embeddings`, `encoder.layer.N`, `pooler`; and what the families
 //! that are BERT with other names and embeddings are made of.
 
-use bert_layers_kernels::Activation;
+use std::sync::Arc;
+
+use bert_layers_kernels::{Activation, DistanceBias};
 
 use super::Model;
 use super::embeddings::{Embeddings, Index, Table};
@@ -48,16 +50,18 @@ pub(super) fn tables(config: &BertConfig, positions: Positions) -> [Table; 3] {
 }
 
 /// BERT's blocks.
-pub(super) fn blocks(config: &BertConfig) -> Blocks<'static> {
+pub(super) fn blocks(config: &BertConfig) -> Blocks {
     Blocks {
-        uses: (0..config.num_hidden_layers).collect(),
-        at: &|block| format!("encoder.layer.{block}"),
+        layers: config.num_hidden_layers,
+        groups: config.num_hidden_layers,
+        at: |block| format!("encoder.layer.{block}"),
         names: &BLOCK,
         hidden: config.hidden_size,
         heads: config.num_attention_heads,
         intermediate: config.intermediate_size,
         act: config.hidden_act,
         eps: config.layer_norm_eps,
+        bias: None,
     }
 }
 
@@ -74,7 +78,7 @@ pub(super) fn with_tables<O: Ops>(
     samples: &Chunk<'_>,
 ) -> Result<BertModel<O>> {
     let embeddings = Embeddings::load(&mut load, tables, config.hidden_size, config.layer_norm_eps)?;
-    BertModel::load(load, embeddings, blocks(config), Some("pooler.dense"), samples)
+    BertModel::load(load, embeddings, &blocks(config), Some("pooler.dense"), samples)
 }
 
 /// The encoder: embeddings, a stack of blocks, and a pooler where the checkpoint has one.
@@ -91,19 +95,19 @@ impl<O: Ops> BertModel<O> {
     pub fn load(
         mut load: Loader<'_, O>,
         embeddings: Embeddings<O>,
-        blocks: Blocks<'_>,
+        blocks: &Blocks,
         pooler: Option<&str>,
         samples: &Chunk<'_>,
     ) -> Result<Self> {
         let ops = load.ops;
         let input = || embeddings.forward(ops, samples, None, None);
-        let block = |i| BertLayer::load(&mut load, &blocks, &(blocks.at)(i));
-        let layers = stack::load(ops, blocks.uses.iter().copied(), samples, input, block)?;
+        let block = |i| BertLayer::load(&mut load, blocks, &(blocks.at)(i));
+        let loaded = stack::load(ops, blocks.uses(), samples, input, block)?;
         let pooler = match pooler {
             Some(name) => Pooler::load(&mut load, name, blocks.hidden)?,
             None => None,
         };
-        Ok(Self { embeddings, blocks: layers, uses: blocks.uses, pooler })
+        Ok(Self { embeddings, blocks: loaded, uses: blocks.uses().collect(), pooler })
     }
 }
 
@@ -124,17 +128,28 @@ impl<O: Ops> Model<O> for BertModel<O> {
 }
 
 /// The blocks of a family that has BERT's.
-pub(super) struct Blocks<'a> {
-    /// The block that each layer is: 0, 1, 2, … where none is shared.
-    pub uses: Vec<usize>,
+pub(super) struct Blocks {
+    pub layers: usize,
+    /// How many blocks there are: as many as layers, unless neighbours share one.
+    pub groups: usize,
     /// Where a block's tensors are.
-    pub at: &'a dyn Fn(usize) -> String,
+    pub at: fn(usize) -> String,
     pub names: &'static BlockNames,
     pub hidden: usize,
     pub heads: usize,
     pub intermediate: usize,
     pub act: HiddenAct,
     pub eps: f32,
+    /// What distances add to the scores of attention.
+    pub bias: Option<Arc<DistanceBias>>,
+}
+
+impl Blocks {
+    /// The block that each layer is, as Transformers' ALBERT has it.
+    fn uses(&self) -> impl Iterator<Item = usize> + use<> {
+        let share = self.layers as f64 / self.groups as f64;
+        (0..self.layers).map(move |layer| (layer as f64 / share) as usize)
+    }
 }
 
 /// What a family calls the parts of a block.
@@ -151,10 +166,12 @@ pub(super) struct BlockNames {
 }
 
 /// One block: self-attention and a feed-forward network, each followed by add and norm.
-struct BertLayer<O: Ops> {
+pub(super) struct BertLayer<O: Ops> {
     /// Query, key and value side by side.
     query_key_value: O::Linear,
     heads: usize,
+    disentangled: Option<O::Disentangled>,
+    bias: Option<Arc<DistanceBias>>,
     attention_output: O::Linear,
     attention_layer_norm: O::LayerNorm,
     intermediate: O::Linear,
@@ -164,13 +181,28 @@ struct BertLayer<O: Ops> {
 }
 
 impl<O: Ops> BertLayer<O> {
-    fn load(load: &mut Loader<'_, O>, blocks: &Blocks<'_>, at: &str) -> Result<Self> {
+    fn load(load: &mut Loader<'_, O>, blocks: &Blocks, at: &str) -> Result<Self> {
+        let &Blocks { names, hidden, .. } = blocks;
+        let [query, key, value] = [names.query, names.key, names.value].map(|part| format!("{at}.{part}"));
+        let query_key_value = load.linear(&[&query, &key, &value], hidden, hidden)?;
+        Self::load_after(query_key_value, None, load, blocks, at)
+    }
+
+    /// Loads what comes after query, key and value.
+    pub fn load_after(
+        query_key_value: O::Linear,
+        disentangled: Option<O::Disentangled>,
+        load: &mut Loader<'_, O>,
+        blocks: &Blocks,
+        at: &str,
+    ) -> Result<Self> {
         let &Blocks { names, hidden, heads, intermediate, act, eps, .. } = blocks;
         let name = |part: &str| format!("{at}.{part}");
-        let [query, key, value] = [names.query, names.key, names.value].map(name);
         Ok(Self {
-            query_key_value: load.linear(&[&query, &key, &value], hidden, hidden)?,
+            query_key_value,
             heads,
+            disentangled,
+            bias: blocks.bias.clone(),
             attention_output: load.linear(&[&name(names.attention_output)], hidden, hidden)?,
             attention_layer_norm: load.layer_norm(&name(names.attention_layer_norm), hidden, eps)?,
             intermediate: load.linear(&[&name(names.intermediate)], intermediate, hidden)?,
@@ -195,8 +227,9 @@ impl<O: Ops> Block<O> for BertLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, attention_layer_norm, intermediate, output, .. } = self;
-        let attention =
-            Attention { texts: chunk.texts, mask: chunk.mask, heads: self.heads, rotary: None, window: None };
+        let (bias, disentangled) = (self.bias.as_deref(), self.disentangled.as_ref());
+        let (texts, mask, heads) = (chunk.texts, chunk.mask, self.heads);
+        let attention = Attention { bias, disentangled, ..Attention::plain(texts, mask, heads) };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
         for (texts, out) in wanted.attentions {
             ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;

@@ -35,23 +35,40 @@ impl Index {
 /// A table that is to be loaded: its name below `embeddings.`, its entries, and who takes which.
 pub(super) type Table = (&'static str, usize, Index);
 
-/// LayerNorm(Σ tables), and W · that + b where there is a projection.
+/// LayerNorm(Σ tables), and W · that + b where there is a projection; or LayerNorm(W · Σ tables).
 pub(super) struct Embeddings<O: Ops> {
     tables: Vec<(O::Embedding, Index)>,
     layer_norm: O::LayerNorm,
     projection: Option<O::Linear>,
+    /// Whether the projection comes before the norm.
+    projects_first: bool,
 }
 
 impl<O: Ops> Embeddings<O> {
     /// Loads tables, listed in the order in which Transformers adds them.
     pub fn load(load: &mut Loader<'_, O>, tables: &[Table], width: usize, eps: f32) -> Result<Self> {
-        let table = |&(name, entries, index): &Table| {
-            Ok((load.embedding(&format!("embeddings.{name}"), entries, width)?, index))
-        };
         Ok(Self {
-            tables: tables.iter().map(table).collect::<Result<_>>()?,
+            tables: load_tables(load, tables, width)?,
             layer_norm: load.layer_norm("embeddings.LayerNorm", width, eps)?,
             projection: None,
+            projects_first: false,
+        })
+    }
+
+    /// Tables of `width` that are projected to another width, `to`, without a bias and before they are normed.
+    pub fn load_projected(
+        load: &mut Loader<'_, O>,
+        tables: &[Table],
+        name: &str,
+        width: usize,
+        to: usize,
+        eps: f32,
+    ) -> Result<Self> {
+        Ok(Self {
+            tables: load_tables(load, tables, width)?,
+            layer_norm: load.layer_norm("embeddings.LayerNorm", to, eps)?,
+            projection: Some(load.head_without_bias(name, to, width)?),
+            projects_first: true,
         })
     }
 
@@ -73,10 +90,20 @@ impl<O: Ops> Embeddings<O> {
         let lookups: Vec<_> = self.tables.iter().zip(&rows).map(|((table, _), rows)| (table, &rows[..])).collect();
         match &self.projection {
             None => ops.embed_norm(&lookups, &self.layer_norm, next, keep),
+            Some(projection) if self.projects_first => {
+                let projected = ops.project(&ops.embed(&lookups)?, projection, None)?;
+                ops.add_norm(&projected, None, &self.layer_norm, next, keep)
+            }
             Some(projection) => {
                 let narrow = ops.embed_norm(&lookups, &self.layer_norm, Some(projection), None)?;
                 ops.project(&narrow, projection, keep)
             }
         }
     }
+}
+
+fn load_tables<O: Ops>(load: &mut Loader<'_, O>, tables: &[Table], width: usize) -> Result<Vec<(O::Embedding, Index)>> {
+    let table =
+        |&(name, entries, index): &Table| Ok((load.embedding(&format!("embeddings.{name}"), entries, width)?, index));
+    tables.iter().map(table).collect()
 }

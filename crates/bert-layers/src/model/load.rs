@@ -5,7 +5,7 @@ use bert_layers_kernels::Activation;
 use crate::Result;
 use crate::config::{HiddenAct, xielu};
 use crate::ops::{Layer, Ops};
-use crate::weights::Weights;
+use crate::weights::{Tensor, Weights};
 
 /// Makes the parts of a model from its weights. Names are those of the checkpoint, without `.weight` and `.bias`.
 pub(super) struct Loader<'a, O: Ops> {
@@ -37,11 +37,22 @@ impl<O: Ops> Loader<'_, O> {
         Ok((weight, bias))
     }
 
+    /// Weight and bias of a layer.
+    pub fn dense(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<(Tensor, Tensor)> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+        Ok((weight, self.weights.read(&format!("{name}.bias"), &[outputs])?))
+    }
+
     /// A small layer outside the blocks.
     pub fn head(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<O::Linear> {
-        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = self.weights.read(&format!("{name}.bias"), &[outputs])?;
+        let (weight, bias) = self.dense(name, outputs, inputs)?;
         self.ops.load_head(weight, bias)
+    }
+
+    /// The same where the checkpoint has no bias.
+    pub fn head_without_bias(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<O::Linear> {
+        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
+        self.ops.load_head(weight, Tensor { shape: vec![outputs], data: vec![0.0; outputs] })
     }
 
     /// A layer norm over `width`.

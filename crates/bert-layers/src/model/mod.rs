@@ -1,14 +1,23 @@
 //! The math of each family, written once against [`Ops`]: a function of the operations, a chunk of the packed batch,
 //! and a sink of rows per layer. How chunks meet threads is not its business.
 
+mod albert;
 mod bert;
+mod deberta;
+mod distances;
+mod distilbert;
+mod electra;
 mod embeddings;
+mod ernie;
 mod load;
 mod modernbert;
+mod mpnet;
 mod nomic_bert;
 mod pooler;
 mod positions;
+mod rembert;
 mod roberta;
+mod splinter;
 mod stack;
 
 use crate::batch::{Chunk, PackedBatch};
@@ -48,6 +57,14 @@ pub fn load<O: Ops + 'static>(
     let model: Box<dyn Model<O>> = match config {
         ModelConfig::Bert(config) => Box::new(bert::load(load, config, &samples)?),
         ModelConfig::Roberta(config) => Box::new(roberta::load(load, config, &samples)?),
+        ModelConfig::Deberta(config) => Box::new(deberta::DebertaModel::load(load, config, &samples)?),
+        ModelConfig::DistilBert(config) => Box::new(distilbert::load(load, config, &samples)?),
+        ModelConfig::Electra(config) => Box::new(electra::load(load, config, &samples)?),
+        ModelConfig::Ernie(config) => Box::new(ernie::load(load, config, &samples)?),
+        ModelConfig::Albert(config) => Box::new(albert::load(load, config, &samples)?),
+        ModelConfig::Mpnet(config) => Box::new(mpnet::load(load, config, &samples)?),
+        ModelConfig::RemBert(config) => Box::new(rembert::load(load, config, &samples)?),
+        ModelConfig::Splinter(config) => Box::new(splinter::load(load, config, &samples)?),
         ModelConfig::ModernBert(config) => {
             Box::new(modernbert::ModernBertModel::load(load, config, last_layer, &samples)?)
         }
@@ -60,7 +77,15 @@ pub fn load<O: Ops + 'static>(
 pub(crate) fn name_rules(config: &ModelConfig) -> &'static NameRules {
     match config {
         ModelConfig::Bert(_) => &bert::NAMES,
-        ModelConfig::Roberta(_) => &roberta::NAMES,
+        ModelConfig::Roberta(config) => roberta::names(config),
+        ModelConfig::DistilBert(_) => &distilbert::NAMES,
+        ModelConfig::Electra(_) => &electra::NAMES,
+        ModelConfig::Ernie(_) => &ernie::NAMES,
+        ModelConfig::Albert(_) => &albert::NAMES,
+        ModelConfig::Mpnet(_) => &mpnet::NAMES,
+        ModelConfig::RemBert(_) => &rembert::NAMES,
+        ModelConfig::Splinter(_) => &splinter::NAMES,
+        ModelConfig::Deberta(_) => &deberta::NAMES,
         ModelConfig::ModernBert(_) => &modernbert::NAMES,
         ModelConfig::NomicBert(config) if config.base_model_prefix == "bert" => &nomic_bert::REMOTE_NAMES,
         ModelConfig::NomicBert(_) => &nomic_bert::NAMES,

@@ -154,13 +154,8 @@ impl<O: Ops> Block<O> for ModernBertLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Self { wqkv, attn_wo, wi, mlp_wo, .. } = self;
-        let attention = Attention {
-            texts: chunk.texts,
-            mask: chunk.mask,
-            heads: self.heads,
-            rotary: Some(&self.rotary),
-            window: self.window,
-        };
+        let plain = Attention::plain(chunk.texts, chunk.mask, self.heads);
+        let attention = Attention { rotary: Some(&self.rotary), window: self.window, ..plain };
         let qkv = match &self.attn_norm {
             None => ops.linear(&hidden, wqkv, Activation::Identity, For::Attention)?,
             Some(norm) => {

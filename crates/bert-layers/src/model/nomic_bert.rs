@@ -200,13 +200,8 @@ impl<O: Ops> Block<O> for NomicBertLayer<O> {
         wanted: Wanted<'r, '_>,
     ) -> Result<O::Rows<'r>> {
         let Self { query_key_value, attention_output, gate_up, down, .. } = self;
-        let attention = Attention {
-            texts: chunk.texts,
-            mask: chunk.mask,
-            heads: self.heads,
-            rotary: Some(&self.rotary),
-            window: None,
-        };
+        let plain = Attention::plain(chunk.texts, chunk.mask, self.heads);
+        let attention = Attention { rotary: Some(&self.rotary), ..plain };
         let qkv = ops.linear(&hidden, query_key_value, Activation::Identity, For::Attention)?;
         for (texts, out) in wanted.attentions {
             ops.attention_probabilities(&qkv, &Attention { texts: &chunk.texts[texts], ..attention }, out)?;

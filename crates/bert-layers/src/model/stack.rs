@@ -34,9 +34,9 @@ pub(super) trait Block<O: Ops> {
     fn settle(&mut self, ops: &O) -> Result<()>;
 }
 
-/// Loads blocks with `block`: `uses` says which block each layer is, `0..count` where each has its own, and a new one has the next
-/// number. `input` embeds the samples, which are run through each block where they are wanted; a block is settled when it has
-/// seen them in all its layers.
+/// Loads blocks with `block`: `uses` says which block each layer is, `0..count` where each has its own. Layers that share one follow
+/// each other, and a new one has the next number. `input` embeds the samples, which are run through all layers where they are
+/// wanted; a block is settled when it has seen them in each of its layers.
 pub(super) fn load<'s, O: Ops, B: Block<O>>(
     ops: &O,
     uses: impl IntoIterator<Item = usize>,
@@ -44,17 +44,17 @@ pub(super) fn load<'s, O: Ops, B: Block<O>>(
     input: impl FnOnce() -> Result<O::Rows<'s>>,
     mut block: impl FnMut(usize) -> Result<B>,
 ) -> Result<Vec<B>> {
-    let uses: Vec<usize> = uses.into_iter().collect();
     let mut hidden = if ops.wants_samples() { Some(input()?) } else { None };
-    let mut blocks: Vec<B> = Vec::with_capacity(uses.len().min(1024));
-    for (layer, &used) in uses.iter().enumerate() {
+    let mut blocks: Vec<B> = Vec::new();
+    let mut uses = uses.into_iter().peekable();
+    while let Some(used) = uses.next() {
         if used == blocks.len() {
             blocks.push(block(used)?);
         }
         if let Some(input) = hidden {
             let wanted = Wanted { keep: None, attentions: Vec::new() };
             hidden = Some(blocks[used].forward(ops, samples, input, None, wanted)?);
-            if !uses[layer + 1..].contains(&used) {
+            if uses.peek() != Some(&used) {
                 blocks[used].settle(ops)?;
             }
         }
@@ -87,4 +87,82 @@ pub(super) fn forward<'b, 'r, O: Ops + 'b, B: Block<O> + 'b>(
 /// Gives a layer's rows to the sink, if it wants them and did not lend its own.
 fn give<O: Ops>(ops: &O, layer: usize, hidden: &O::Rows<'_>, sink: &mut Sink<'_>) -> Result<()> {
     if sink.wants(layer) { sink.put(layer, &ops.read(hidden)?) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bert_layers_kernels::{Kernels, Solo};
+
+    use super::*;
+    use crate::Dtype;
+    use crate::ops::Cpu;
+    use crate::weights::Tensor;
+
+    /// A block that passes its input on and says what is done with it.
+    struct Logging {
+        block: usize,
+        linear: <Cpu as Ops>::Linear,
+        log: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Logging {
+        fn say(&self, what: &str) {
+            self.log.lock().expect("no panic").push(format!("{what} {}", self.block));
+        }
+    }
+
+    impl Block<Cpu> for Logging {
+        fn reader(&self) -> &<Cpu as Ops>::Linear {
+            &self.linear
+        }
+
+        fn forward<'r>(
+            &self,
+            ops: &Cpu,
+            chunk: &Chunk<'_>,
+            hidden: <Cpu as Ops>::Rows<'_>,
+            _: Option<&<Cpu as Ops>::Linear>,
+            _: Wanted<'r, '_>,
+        ) -> Result<<Cpu as Ops>::Rows<'r>> {
+            self.say("run");
+            ops.select(&hidden, &(0..chunk.ids.len()).collect::<Vec<_>>())
+        }
+
+        fn settle(&mut self, _: &Cpu) -> Result<()> {
+            self.say("settle");
+            Ok(())
+        }
+    }
+
+    fn log(dtype: Dtype, uses: &[usize]) -> Vec<String> {
+        let ops = Cpu::new(Kernels::portable(), dtype, Arc::new(Solo));
+        let (ids, texts) = ([0, 1, 1], [0..3, 3..3]);
+        let samples = Chunk { ids: &ids, type_ids: &ids, texts: &texts, mask: None };
+        let tensor = |shape: &[usize]| Tensor { shape: shape.to_vec(), data: vec![1.0; shape.iter().product()] };
+        let log = Arc::default();
+        let input = || {
+            let table = ops.load_embedding(tensor(&[2, 4]))?;
+            let norm = ops.load_layer_norm(tensor(&[4]), Some(tensor(&[4])), 1e-5)?;
+            ops.embed_norm(&[(&table, &ids[..])], &norm, None, None)
+        };
+        let block = |block| {
+            let linear = ops.load_head(tensor(&[4, 4]), tensor(&[4]))?;
+            let new = Logging { block, linear, log: Arc::clone(&log) };
+            new.say("load");
+            Ok(new)
+        };
+        load(&ops, uses.iter().copied(), &samples, input, block).expect("nothing that could fail");
+        log.lock().expect("no panic").clone()
+    }
+
+    /// What int8 keeps of a block's inputs is chosen when it has seen the samples in all layers that the block is.
+    #[test]
+    fn a_shared_block_is_settled_after_its_last_layer() {
+        let int8 = log(Dtype::Int8, &[0, 0, 0, 1, 2, 2]);
+        let expected = "load 0, run 0, run 0, run 0, settle 0, load 1, run 1, settle 1, load 2, run 2, run 2, settle 2";
+        assert_eq!(int8.join(", "), expected);
+        assert_eq!(log(Dtype::Float32, &[0, 0, 1]).join(", "), "load 0, load 1");
+    }
 }

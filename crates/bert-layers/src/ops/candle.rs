@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
-use bert_layers_kernels::{Activation, Kernels, Solo};
+use bert_layers_kernels::{Activation, DistanceBias, Kernels, Solo};
 use candle_core::{D, DType, Device, Tensor};
 
-use super::{Attention, For, Layer, Ops};
+use super::{Attention, Distances, For, Layer, Ops};
 use crate::weights::Tensor as HostTensor;
 use crate::{Cancel, Result};
 
@@ -32,6 +33,14 @@ pub struct LayerNorm {
     weight: Tensor,
     bias: Option<Tensor>,
     eps: f64,
+}
+
+/// Vectors of distances `[rows, width]`, and which one each distance takes.
+pub struct Disentangled {
+    keys: Option<Tensor>,
+    queries: Option<Tensor>,
+    rows: Arc<[u32]>,
+    terms: usize,
 }
 
 impl Candle {
@@ -70,12 +79,75 @@ impl Candle {
         Ok(moved.to_dtype(self.dtype)?)
     }
 
-    /// softmax(q·kᵀ / √d) of one text, [heads, queries, keys], in f32.
-    fn probabilities(&self, qkv: &Tensor, attention: &Attention<'_>, text: &Range<usize>) -> Result<Tensor> {
+    /// The bias of each head, query and key of a text of `len` tokens.
+    fn bias(&self, bias: &DistanceBias, len: usize) -> Result<Tensor> {
+        let reach = bias.reach() as f64;
+        let table = Tensor::from_slice(bias.table(), (bias.heads(), 2 * bias.reach() + 1), &self.device)?;
+        let at = Tensor::arange(0f32, len as f32, &self.device)?;
+        let distances = at.unsqueeze(0)?.broadcast_sub(&at.unsqueeze(1)?)?; // [query][key]
+        let places = (distances.clamp(-reach, reach)? + reach)?.to_dtype(DType::U32)?.flatten_all()?;
+        Ok(table.index_select(&places, 1)?.reshape((bias.heads(), len, len))?)
+    }
+
+    /// `Σ tableᵢ[rowsᵢ]`
+    fn sum(&self, lookups: &[(&Tensor, &[u32])]) -> Result<Tensor> {
+        self.cancel.check()?;
+        let mut sum: Option<Tensor> = None;
+        for (table, rows) in lookups {
+            let looked_up = table.index_select(&Tensor::new(*rows, &self.device)?, 0)?;
+            sum = Some(match sum {
+                None => looked_up,
+                Some(sum) => (sum + looked_up)?,
+            });
+        }
+        sum.ok_or_else(|| crate::Error::Internal("an embedding without tables".into()))
+    }
+
+    /// q·K(i−j) + k·Q(i−j), [heads, queries i, keys j], in f32: products with the vectors of all rows, of which each pair takes one.
+    fn distances(&self, q: &Tensor, k: &Tensor, disentangled: &Disentangled) -> Result<Vec<Tensor>> {
+        let (heads, n, dim) = q.dims3()?;
+        let by_head = |table: &Tensor| table.reshape(((), heads, dim))?.transpose(0, 1)?.contiguous();
+        let reach = disentangled.rows.len() / 2;
+        // The row of query i and key j, and transposed of key j and query i.
+        let rows = |row: fn(usize, usize, usize) -> usize| -> Result<Tensor> {
+            let pairs = (0..n).flat_map(|a| (0..n).map(move |b| row(reach, a, b)));
+            let rows: Vec<u32> = pairs.map(|at| disentangled.rows[at]).collect();
+            Ok(Tensor::from_vec(rows, (1, n, n), &self.device)?.broadcast_as((heads, n, n))?.contiguous()?)
+        };
+        let mut terms = Vec::new();
+        if let Some(keys) = &disentangled.keys {
+            let products = q.matmul(&by_head(keys)?.transpose(1, 2)?)?;
+            terms.push(products.gather(&rows(|reach, i, j| reach + i - j)?, 2)?.to_dtype(DType::F32)?);
+        }
+        if let Some(queries) = &disentangled.queries {
+            let products = k.matmul(&by_head(queries)?.transpose(1, 2)?)?;
+            terms.push(products.gather(&rows(|reach, j, i| reach + i - j)?, 2)?.transpose(1, 2)?.to_dtype(DType::F32)?);
+        }
+        Ok(terms)
+    }
+
+    /// softmax(q·kᵀ / √d + bias) of one text, [heads, queries, keys], in f32.
+    fn probabilities(
+        &self,
+        qkv: &Tensor,
+        attention: &Attention<'_, Disentangled>,
+        text: &Range<usize>,
+    ) -> Result<Tensor> {
         self.cancel.check()?;
         let turned = |which| self.turn(&heads(qkv, attention, text, which)?, attention);
         let (q, k) = (turned(0)?, turned(1)?);
-        let mut scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? / (q.dim(2)? as f64).sqrt())?;
+        let mut scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
+        let mut terms = 1;
+        if let Some(disentangled) = attention.disentangled {
+            terms = disentangled.terms;
+            for term in self.distances(&q, &k, disentangled)? {
+                scores = (scores + term)?;
+            }
+        }
+        scores = (scores / ((q.dim(2)? * terms) as f64).sqrt())?;
+        if let Some(bias) = attention.bias {
+            scores = (scores + self.bias(bias, text.len())?)?;
+        }
         if let Some(mask) = attention.mask {
             let bias: Vec<f32> =
                 mask[text.clone()].iter().map(|&seen| if seen { 0.0 } else { f32::NEG_INFINITY }).collect();
@@ -94,7 +166,7 @@ impl Candle {
     }
 
     /// Queries or keys [heads, rows, size] of a text, turned where the family turns them: (a, b) → (a·cos − b·sin, b·cos + a·sin).
-    fn turn(&self, x: &Tensor, attention: &Attention<'_>) -> Result<Tensor> {
+    fn turn(&self, x: &Tensor, attention: &Attention<'_, Disentangled>) -> Result<Tensor> {
         let Some(rotary) = attention.rotary else { return Ok(x.clone()) };
         let ((_, rows, size), pairs) = (x.dims3()?, rotary.pairs());
         let angles = rotary.angles(rows)?;
@@ -130,7 +202,7 @@ impl Candle {
 }
 
 /// One text's queries (0), keys (1) or values (2), [rows, 3·hidden] → [heads, rows, size].
-fn heads(qkv: &Tensor, attention: &Attention<'_>, text: &Range<usize>, which: usize) -> Result<Tensor> {
+fn heads(qkv: &Tensor, attention: &Attention<'_, Disentangled>, text: &Range<usize>, which: usize) -> Result<Tensor> {
     let hidden = qkv.dim(1)? / 3;
     let columns = qkv.narrow(0, text.start, text.len())?.narrow(1, which * hidden, hidden)?;
     let shape = (text.len(), attention.heads, hidden / attention.heads);
@@ -141,6 +213,7 @@ impl Ops for Candle {
     type Embedding = Tensor;
     type Linear = Linear;
     type LayerNorm = LayerNorm;
+    type Disentangled = Disentangled;
     type Rows<'r> = Tensor;
 
     fn load_embedding(&self, table: HostTensor) -> Result<Tensor> {
@@ -174,6 +247,20 @@ impl Ops for Candle {
         Ok(LayerNorm { weight: f32s(weight)?, bias: bias.map(f32s).transpose()?, eps: f64::from(eps) })
     }
 
+    fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Disentangled> {
+        let f32s = |t: &HostTensor| Tensor::from_slice(&t.data, t.shape.as_slice(), &self.device);
+        let project = |(weight, bias): &(HostTensor, HostTensor)| -> Result<Tensor> {
+            let products = f32s(distances.embeddings)?.matmul(&f32s(weight)?.t()?)?;
+            Ok(products.broadcast_add(&f32s(bias)?)?.to_dtype(self.dtype)?)
+        };
+        Ok(Disentangled {
+            keys: distances.keys.map(project).transpose()?,
+            queries: distances.queries.map(project).transpose()?,
+            rows: distances.rows.clone(),
+            terms: distances.terms,
+        })
+    }
+
     fn embed_norm(
         &self,
         lookups: &[(&Tensor, &[u32])],
@@ -181,19 +268,13 @@ impl Ops for Candle {
         _next: Option<&Linear>,
         keep: Option<&mut [f32]>,
     ) -> Result<Tensor> {
-        self.cancel.check()?;
-        let mut sum: Option<Tensor> = None;
-        for (table, rows) in lookups {
-            let looked_up = table.index_select(&Tensor::new(*rows, &self.device)?, 0)?;
-            sum = Some(match sum {
-                None => looked_up,
-                Some(sum) => (sum + looked_up)?,
-            });
-        }
-        let sum = sum.ok_or_else(|| crate::Error::Internal("an embedding without tables".into()))?;
-        let out = self.normed(&sum, norm)?;
+        let out = self.normed(&self.sum(lookups)?, norm)?;
         self.keep(&out, keep)?;
         Ok(out)
+    }
+
+    fn embed(&self, lookups: &[(&Tensor, &[u32])]) -> Result<Tensor> {
+        self.sum(lookups)
     }
 
     fn project(&self, x: &Tensor, linear: &Linear, keep: Option<&mut [f32]>) -> Result<Tensor> {
@@ -243,7 +324,37 @@ impl Ops for Candle {
         Ok(out)
     }
 
-    fn attention(&self, qkv: &Tensor, attention: &Attention<'_>, _next: &Linear) -> Result<Tensor> {
+    fn add_norm(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        norm: &LayerNorm,
+        _next: Option<&Linear>,
+        keep: Option<&mut [f32]>,
+    ) -> Result<Tensor> {
+        let out = match residual {
+            Some(residual) => self.normed(&(x + residual)?, norm)?,
+            None => self.normed(x, norm)?,
+        };
+        self.keep(&out, keep)?;
+        Ok(out)
+    }
+
+    fn neighbours(&self, x: &Tensor, texts: &[Range<usize>], mask: Option<&[bool]>, size: usize) -> Result<Tensor> {
+        let (count, width) = x.dims2()?;
+        // One row more, of zeros.
+        let padded = x.pad_with_zeros(0, 0, 1)?;
+        let row = |text: &Range<usize>, at: usize| match at.checked_sub(size / 2) {
+            Some(row) if text.contains(&row) && mask.is_none_or(|mask| mask[row]) => row as u32,
+            _ => count as u32,
+        };
+        let rows =
+            texts.iter().flat_map(|text| text.clone().flat_map(move |at| (at..at + size).map(move |at| row(text, at))));
+        let rows: Vec<u32> = rows.collect();
+        Ok(padded.index_select(&Tensor::new(rows.as_slice(), &self.device)?, 0)?.reshape((count, size * width))?)
+    }
+
+    fn attention(&self, qkv: &Tensor, attention: &Attention<'_, Disentangled>, _next: &Linear) -> Result<Tensor> {
         let hidden = qkv.dim(1)? / 3;
         let mut contexts = Vec::with_capacity(attention.texts.len());
         for text in attention.texts {
@@ -254,7 +365,12 @@ impl Ops for Candle {
         Ok(Tensor::cat(&contexts, 0)?)
     }
 
-    fn attention_probabilities(&self, qkv: &Tensor, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+    fn attention_probabilities(
+        &self,
+        qkv: &Tensor,
+        attention: &Attention<'_, Disentangled>,
+        out: &mut [f32],
+    ) -> Result<()> {
         let mut rest = out;
         for text in attention.texts {
             let weights: Vec<f32> = self.probabilities(qkv, attention, text)?.flatten_all()?.to_vec1()?;

@@ -7,8 +7,9 @@ mod rotary;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
-use bert_layers_kernels::Activation;
+use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
@@ -17,25 +18,56 @@ use crate::Result;
 use crate::weights::Tensor;
 
 /// What attention needs to know of a chunk beside its numbers.
-#[derive(Clone, Copy)]
-pub struct Attention<'a> {
+pub struct Attention<'a, D> {
     /// The rows of each text: a row attends to those of its own text only.
     pub texts: &'a [Range<usize>],
     /// Which rows may be attended to; none: all.
     pub mask: Option<&'a [bool]>,
     /// Heads; the width of q, of k and of v is a multiple of it.
     pub heads: usize,
+    /// What distances of keys add to scores.
+    pub bias: Option<&'a DistanceBias>,
+    /// What distances add to the scores, in DeBERTa.
+    pub disentangled: Option<&'a D>,
     /// Turns queries and keys by their positions in the text, of which a masked row has one too.
     pub rotary: Option<&'a Rotary>,
     /// How many rows before it and after it a row attends to; none: all.
     pub window: Option<usize>,
 }
 
-impl Attention<'_> {
+// Not derived: that would want D to be Clone too.
+impl<D> Clone for Attention<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for Attention<'_, D> {}
+
+impl<'a, D> Attention<'a, D> {
+    /// Attention as BERT has it: nothing but q, k and v counts.
+    pub fn plain(texts: &'a [Range<usize>], mask: Option<&'a [bool]>, heads: usize) -> Self {
+        Attention { texts, mask, heads, bias: None, disentangled: None, rotary: None, window: None }
+    }
+
     /// The longest text's rows.
     fn longest(&self) -> usize {
         self.texts.iter().map(ExactSizeIterator::len).max().unwrap_or(0)
     }
+}
+
+/// What [`Ops::load_disentangled`] makes the vectors of distances from.
+pub struct Distances<'a> {
+    /// The relative embeddings `[rows, in]`.
+    pub embeddings: &'a Tensor,
+    /// The layer, weight `[width, in]` and bias, that makes of them what queries are multiplied with ("c2p").
+    pub keys: Option<&'a (Tensor, Tensor)>,
+    /// The layer that makes of them what keys are multiplied with ("p2c").
+    pub queries: Option<&'a (Tensor, Tensor)>,
+    /// The row for each distance of a query from a key, from −(n − 1) to n − 1 for texts of up to n tokens.
+    pub rows: &'a Arc<[u32]>,
+    /// By how much more than √d scores are divided: √(d · terms).
+    pub terms: usize,
 }
 
 /// A linear layer's weight `[out, in]` and bias `[out]`.
@@ -51,6 +83,16 @@ pub enum For<'a, L> {
     Anybody,
 }
 
+impl<'a, L> For<'a, L> {
+    /// The linear layer that reads it, if it is one.
+    fn linear(&self) -> Option<&'a L> {
+        match self {
+            For::Linear(linear) => Some(linear),
+            For::Attention | For::Anybody => None,
+        }
+    }
+}
+
 /// Operations on activations of shape `[rows, width]`.
 ///
 /// `next` is the linear layer that reads the output first, where one does; the output is for others too.
@@ -64,6 +106,8 @@ pub trait Ops: Send + Sync {
     type Linear: Send + Sync;
     /// Weight, bias and epsilon of a layer norm.
     type LayerNorm: Send + Sync;
+    /// A block's vectors of distances, for [disentangled attention](Attention::disentangled).
+    type Disentangled: Send + Sync;
     /// Activations.
     type Rows<'r>;
 
@@ -94,6 +138,9 @@ pub trait Ops: Send + Sync {
     /// Takes weight `[width]` and bias `[width]`.
     fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<Self::LayerNorm>;
 
+    /// Projects the relative embeddings, which are the same for every text, once.
+    fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Self::Disentangled>;
+
     /// `norm(Σ tableᵢ[rowsᵢ])`, added in the order given. Rows must be within their tables.
     fn embed_norm<'r>(
         &self,
@@ -102,6 +149,9 @@ pub trait Ops: Send + Sync {
         next: Option<&Self::Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
+
+    /// `Σ tableᵢ[rowsᵢ]`, for who does not norm it yet.
+    fn embed(&self, lookups: &[(&Self::Embedding, &[u32])]) -> Result<Self::Rows<'static>>;
 
     /// `x · Wᵀ + b`, rows of an embedding at the width of the blocks. Who reads them first converts them, where it must.
     fn project<'r>(
@@ -131,6 +181,29 @@ pub trait Ops: Send + Sync {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
+    /// `norm(x + residual)`, or `norm(x)`. Both are f32 or made [for anybody](For::Anybody).
+    fn add_norm<'r>(
+        &self,
+        x: &Self::Rows<'_>,
+        residual: Option<&Self::Rows<'_>>,
+        norm: &Self::LayerNorm,
+        next: Option<&Self::Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Self::Rows<'r>>;
+
+    /// Each row beside its neighbours in the text, `size` (odd) rows in all, itself in the middle: what a convolution along the text
+    /// multiplies. Zeros stand for rows beyond the text's ends and for those that `mask` leaves out.
+    fn neighbours(
+        &self,
+        x: &Self::Rows<'_>,
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        size: usize,
+    ) -> Result<Self::Rows<'static>>;
+
+    /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
+    ///
+    /// Disentangled, for the query at position i and the key at j: `softmax((qᵢ·kⱼ + qᵢ·K(i−j) + kⱼ·Q(i−j)) / √(d · terms)) · v`.
     /// `x · Wᵀ + b + residual`: the end of each half of a pre-norm block.
     fn linear_add<'r>(
         &self,
@@ -153,13 +226,18 @@ pub trait Ops: Send + Sync {
     fn attention(
         &self,
         qkv: &Self::Rows<'_>,
-        attention: &Attention<'_>,
+        attention: &Attention<'_, Self::Disentangled>,
         next: &Self::Linear,
     ) -> Result<Self::Rows<'static>>;
 
-    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d)`: text after text `[head][query][key]` in f32, a masked
+    /// The weights of [`attention`](Self::attention), `softmax(q·kᵀ / √d + bias)`: text after text `[head][query][key]` in f32, a masked
     /// key with 0, and one outside the window.
-    fn attention_probabilities(&self, qkv: &Self::Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()>;
+    fn attention_probabilities(
+        &self,
+        qkv: &Self::Rows<'_>,
+        attention: &Attention<'_, Self::Disentangled>,
+        out: &mut [f32],
+    ) -> Result<()>;
 
     /// Only these rows.
     fn select(&self, x: &Self::Rows<'_>, rows: &[usize]) -> Result<Self::Rows<'static>>;

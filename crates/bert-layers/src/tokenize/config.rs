@@ -11,6 +11,7 @@ use crate::{Error, Result};
 pub(super) struct Config {
     path: PathBuf,
     fields: Map<String, Value>,
+    class: Option<String>,
 }
 
 impl Config {
@@ -22,7 +23,13 @@ impl Config {
         if !fields.contains_key("added_tokens_decoder") {
             fields.extend(object(&folder.join("special_tokens_map.json"))?);
         }
-        Ok(Self { path, fields })
+        let class = class(folder, &fields)?;
+        Ok(Self { path, fields, class })
+    }
+
+    /// The class that Transformers makes the tokenizer of, such as "BertTokenizer"; none where no file says which.
+    pub fn class(&self) -> Option<&str> {
+        self.class.as_deref()
     }
 
     pub fn invalid(&self, reason: impl std::fmt::Display) -> Error {
@@ -39,6 +46,15 @@ impl Config {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(other) => Err(self.invalid(format!("field '{field}' must be true or false, is {other}"))),
+        }
+    }
+
+    /// A field that is absent or null is left to its default.
+    pub fn text(&self, field: &str) -> Result<Option<&str>> {
+        match self.fields.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.invalid(format!("field '{field}' must be text, is {other}"))),
         }
     }
 
@@ -92,6 +108,16 @@ impl Config {
         tokens.sort_by_key(|(id, _)| *id);
         Ok(tokens)
     }
+}
+
+/// The class that a file names, or that goes with the model's family where another than BERT's does.
+fn class(folder: &Path, fields: &Map<String, Value>) -> Result<Option<String>> {
+    let model = object(&folder.join("config.json"))?;
+    let named = [fields, &model].into_iter().find_map(|fields| fields.get("tokenizer_class")?.as_str());
+    Ok(match named {
+        Some(name) => Some(name.strip_suffix("Fast").unwrap_or(name).to_owned()),
+        None => (model.get("model_type").and_then(Value::as_str) == Some("mpnet")).then(|| "MPNetTokenizer".into()),
+    })
 }
 
 /// A token written as text, or as an object with its content and how it takes the space beside it.

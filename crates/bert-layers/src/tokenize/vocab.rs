@@ -7,10 +7,28 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::config::Config;
 use crate::{Error, Result};
+
+/// The classes of Transformers that do with a vocab.txt what `BertTokenizer` does. Others that have one split texts differently:
+/// `BertJapaneseTokenizer` by grammar, `BertweetTokenizer` and `PhobertTokenizer` by bpe.codes.
+const LIKE_BERT: [&str; 9] = [
+    "BertTokenizer",
+    "ConvBertTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "LayoutLMTokenizer",
+    "LxmertTokenizer",
+    "MobileBertTokenizer",
+    "RetriBertTokenizer",
+    "SqueezeBertTokenizer",
+];
+
+/// BERT's pieces between RoBERTa's special tokens.
+const MPNET: &str = "MPNetTokenizer";
 
 /// Reads `folder/vocab.txt`, one token a line, its id the number of the line.
 pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
@@ -20,13 +38,17 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     if config.flag("do_basic_tokenize")? == Some(false) {
         return Err(config.unsupported("do_basic_tokenize false is not supported: give a tokenizer.json"));
     }
+    if let Some(class) = config.class().filter(|class| !LIKE_BERT.contains(class) && *class != MPNET) {
+        return Err(config.unsupported(format!(
+            "vocab.txt is not read as {class} reads it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) in Python writes \
+             tokenizer.json where Transformers has a fast tokenizer for it"
+        )));
+    }
+    let is_mpnet = config.class() == Some(MPNET);
     let bytes = std::fs::read(&path).map_err(|e| invalid(e.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|e| invalid(format!("is not UTF-8: {e}")))?;
     let vocab = parse(&text);
-    let special = ["unk", "sep", "pad", "cls", "mask"]
-        .into_iter()
-        .map(|role| config.special_token(role))
-        .collect::<Result<Vec<_>>>()?;
+    let special = if is_mpnet { mpnet_tokens(config)? } else { bert_tokens(config)? };
     let with_id = |token: &AddedToken| match vocab.get(&token.content) {
         Some(&id) => Ok((token.content.clone(), id)),
         None => Err(invalid(format!(
@@ -52,10 +74,29 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_normalizer(Some(normalizer)).map_err(refused)?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-    tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
+    match is_mpnet {
+        true => tokenizer.with_post_processor(Some(RobertaProcessing::new(sep, cls).add_prefix_space(false))),
+        false => tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls))),
+    };
     tokenizer.with_decoder(Some(tokenizers::decoders::wordpiece::WordPiece::default()));
     add_tokens(&mut tokenizer, config, known)?;
     Ok(tokenizer)
+}
+
+/// The special tokens of BERT, by role: unknown, separator, padding, class, mask.
+fn bert_tokens(config: &Config) -> Result<Vec<AddedToken>> {
+    ["unk", "sep", "pad", "cls", "mask"].into_iter().map(|role| config.special_token(role)).collect()
+}
+
+/// Those of MPNet, whose mask takes the blanks before it.
+fn mpnet_tokens(config: &Config) -> Result<Vec<AddedToken>> {
+    [("unk", "[UNK]"), ("sep", "</s>"), ("pad", "<pad>"), ("cls", "<s>"), ("mask", "<mask>")]
+        .into_iter()
+        .map(|(role, default)| {
+            let token = config.special_token_or(role, default)?;
+            Ok(if role == "mask" { token.lstrip(true) } else { token })
+        })
+        .collect()
 }
 
 /// Adds the tokens that stand beside a vocabulary, in the order in which Transformers numbers them.

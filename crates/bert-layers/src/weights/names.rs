@@ -139,6 +139,23 @@ mod tests {
             ),
             ("tf_bert_for_masked_lm/mlm___cls/predictions/bias:0", "cls.predictions.bias", false),
             ("bert/pooler/dense/bias/.ATTRIBUTES/VARIABLE_VALUE", "bert.pooler.dense.bias", false),
+            (
+                "tf_distil_bert_model/distilbert/transformer/layer_._3/attention/q_lin/kernel:0",
+                "distilbert.transformer.layer.3.attention.q_lin.weight",
+                true,
+            ),
+            (
+                "tf_albert_model/albert/encoder/albert_layer_groups_._0/albert_layers_._0/full_layer_layer_norm/gamma:0",
+                "albert.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm.weight",
+                false,
+            ),
+            ("tf_albert_model/albert/pooler/kernel:0", "albert.pooler.weight", true),
+            ("tf_electra_model/electra/embeddings_project/bias:0", "electra.embeddings_project.bias", false),
+            (
+                "tf_mp_net_model/mpnet/encoder/relative_attention_bias/embeddings:0",
+                "mpnet.encoder.relative_attention_bias.weight",
+                false,
+            ),
         ] {
             assert_eq!(from_tensorflow(variable), (name.to_owned(), transposed), "{variable}");
         }
@@ -172,6 +189,11 @@ mod tests {
             ("bert/embeddings/word_embeddings/embedding", "bert.embeddings.word_embeddings.weight", false),
             ("embeddings/LayerNorm/scale", "embeddings.LayerNorm.weight", false),
             ("cls/predictions/bias", "cls.predictions.bias", false),
+            (
+                "albert/encoder/albert_layer_groups/0/albert_layers/0/ffn/kernel",
+                "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight",
+                true,
+            ),
         ] {
             assert_eq!(from_flax(&path(parameter)), (name.to_owned(), transposed), "{parameter}");
         }

@@ -12,6 +12,10 @@ pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../test/fixtures").join(name)
 }
 
+/// The families of test/fixtures/goldens beside BERT.
+pub const FAMILIES: [&str; 8] =
+    ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "ernie", "albert", "mpnet"];
+
 /// The fast kernels, and the reference.
 pub const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::CandleCpu];
 

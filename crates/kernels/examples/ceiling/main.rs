@@ -145,7 +145,8 @@ fn linear(bench: Bench) -> Result<(), AllocError> {
             inputs = quantized(kernels, w, rows)?;
             inner.prepare(&next, rows)?;
         }
-        let epilogue = Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]) };
+        let epilogue =
+            Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]), ..Epilogue::default() };
         if outliers != 8 && precision != Precision::Int8 {
             continue;
         }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use super::bias::TextBias;
+use super::disentangled::{Distances, Room};
 use super::number::Number;
 use super::window::{most_scores, near, near_from_panel};
 use super::{Heads, Rotary, Scoring};
-use crate::gemm::{Ahead, Product, Tile};
+use crate::gemm::{Ahead, Product, Start, Tile};
 use crate::math::exp;
 use crate::memory::{LINE, words_mut};
 use crate::output::Element;
@@ -25,41 +27,59 @@ pub(super) struct Head<'a, N, Y> {
     pub keys: &'a [usize],
     /// The rows to compute.
     pub queries: Range<usize>,
+    /// What the distances of queries and keys add.
+    pub distances: Option<Distances<'a>>,
+    /// What distances add to scores.
+    pub bias: Option<TextBias>,
     pub out: Shared<'a, Y>,
     pub layout: Layout,
 }
 
-/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, keys that are being turned, then a tile's scores.
+/// How a task's scratch memory is divided, in words: keys, values, a tile's queries, keys that are being turned, what distances need,
+/// then the scores of a tile, or of all queries where distances make them.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     keys: usize,
     values: usize,
     queries: usize,
     turned: usize,
+    distances: Option<Room>,
     /// Words of a row of queries or keys.
-    depth: usize,
+    pub depth: usize,
     /// From one query's scores to the next one's.
     stride: usize,
+    scores: usize,
 }
 
 impl Layout {
-    pub(super) fn new<P: Product>(keys: usize, scoring: &Scoring<'_>, panel: usize) -> Self {
+    pub(super) fn new<P: Product>(
+        keys: usize,
+        scoring: &Scoring<'_>,
+        panel: usize,
+        distances: Option<&Distances<'_>>,
+    ) -> Self {
         let dim = scoring.heads.dim;
         let padded = keys.next_multiple_of(panel);
         let depth = dim.div_ceil(P::NUMBERS);
+        let distances = distances.map(|distances| distances.room(depth, panel));
+        // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
+        let whole = most_scores(scoring.window, keys, MOST_TILE_ROWS, panel) + LINE;
+        let stride = distances.map_or(whole, |room| room.scores_stride);
         Layout {
             keys: padded * depth,
             values: dim.next_multiple_of(panel) * keys.div_ceil(P::NUMBERS),
             queries: (MOST_TILE_ROWS * depth).next_multiple_of(LINE),
             turned: if scoring.rotary.is_some() { WIDEST * depth } else { 0 },
+            distances,
             depth,
-            // One cache line more than needed: rows a power of two apart would all want the same places in the cache.
-            stride: most_scores(scoring.window, keys, MOST_TILE_ROWS, panel) + LINE,
+            stride,
+            scores: distances.map_or(MOST_TILE_ROWS * stride, |room| room.scores),
         }
     }
 
     pub(super) fn len(self) -> usize {
-        self.keys + self.values + self.queries + self.turned + MOST_TILE_ROWS * self.stride
+        let distances = self.distances.map_or(0, Room::len);
+        self.keys + self.values + self.queries + self.turned + distances + self.scores
     }
 }
 
@@ -75,19 +95,36 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let OnScratch { work, scratch } = self;
-        let (packed, scores) = scratch.split_at_mut(work.layout.len() - MOST_TILE_ROWS * work.layout.stride);
+        let (packed, all_scores) = scratch.split_at_mut(work.layout.len() - work.layout.scores);
         let (keys, packed) = words_mut(packed).split_at_mut(work.layout.keys);
         let (values, packed) = packed.split_at_mut(work.layout.values);
-        let (queries, turned) = packed.split_at_mut(work.layout.queries);
+        let (queries, packed) = packed.split_at_mut(work.layout.queries);
+        let (turned, of_distances) = packed.split_at_mut(work.layout.turned);
         work.pack_keys(s, turned, keys);
         work.pack_values::<S>(values);
+        let distances = work.distances.as_ref().zip(work.layout.distances);
+        if let Some((distances, room)) = distances {
+            distances.prepare(s, &work, room, of_distances, queries, all_scores);
+        }
         // Each query alone, so how many of them share a tile is free.
         let mut start = work.queries.start;
         let mut tiles = work.queries.len().div_ceil(S::TILE_ROWS);
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
+            let scores = match distances {
+                None => &mut *all_scores,
+                Some((distances, room)) => {
+                    distances.add(s, &work, room, start..end, of_distances, queries, all_scores);
+                    &mut all_scores[distances.start(room, start)..]
+                }
+            };
             let near = near_from_panel(work.keys, &(start..end), work.window, S::PANEL);
             work.scores(s, start..end, &near, queries, keys, scores);
+            if let Some(bias) = &work.bias {
+                for (query, scores) in (start..end).zip(scores.chunks_exact_mut(work.layout.stride)) {
+                    bias.add(query, &work.keys[near.clone()], scores);
+                }
+            }
             let totals = work.softmax(s, start..end, &near, scores);
             work.results(s, start..end, &near, scores, values, &totals);
             start = end;
@@ -200,22 +237,41 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         }
     }
 
-    /// A tile of queries, word by word.
+    /// A tile of queries or keys, word by word.
     #[inline(always)]
-    fn copy_queries<S: Simd>(&self, s: S, queries: Range<usize>, to: &mut [u32]) {
-        for (row, to) in queries.zip(to.chunks_exact_mut(self.layout.depth)) {
+    fn copy<S: Simd>(&self, s: S, rows: Range<usize>, which: usize, to: &mut [u32]) {
+        for (row, to) in rows.zip(to.chunks_exact_mut(self.layout.depth)) {
             if let Some(rotary) = self.rotary {
-                self.turn(s, rotary, row, 0, to);
+                self.turn(s, rotary, row, which, to);
                 continue;
             }
-            let query = self.row(row, 0);
+            let row = self.row(row, which);
             for (w, word) in to.iter_mut().enumerate() {
-                *word = N::word(query, w);
+                *word = N::word(row, w);
             }
         }
     }
 
-    /// q·k of a tile of queries with the keys that are `near`.
+    /// A tile of queries (0) or keys (1), and how many words one row is from the next: where they are, if they are whole words
+    /// and not turned, or a copy.
+    #[inline(always)]
+    pub(super) fn operand<S: Simd>(
+        &self,
+        s: S,
+        rows: Range<usize>,
+        which: usize,
+        scratch: &mut [u32],
+    ) -> (*const u32, usize) {
+        let (numbers, stride) = (N::Product::NUMBERS, 3 * self.heads.hidden());
+        let whole = self.heads.dim.is_multiple_of(numbers) && stride.is_multiple_of(numbers);
+        if whole && self.rotary.is_none() {
+            return (self.row(rows.start, which).as_ptr().cast(), stride / numbers);
+        }
+        self.copy(s, rows, which, scratch);
+        (scratch.as_ptr(), self.layout.depth)
+    }
+
+    /// q·k of a tile of queries with the keys that are `near`, added to what distances made of the scores.
     #[inline(always)]
     fn scores<S: Simd>(
         &self,
@@ -226,26 +282,19 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         keys: &[u32],
         scores: &mut [f32],
     ) {
-        let (depth, stride, count) = (self.layout.depth, 3 * self.heads.hidden(), rows.len());
-        // Queries are read where they are, if they are whole words and not turned.
-        let whole = self.heads.dim.is_multiple_of(N::Product::NUMBERS) && stride.is_multiple_of(N::Product::NUMBERS);
-        let in_place = whole && self.rotary.is_none();
-        let (queries, stride) = match in_place {
-            true => (self.row(rows.start, 0).as_ptr().cast(), stride / N::Product::NUMBERS),
-            false => {
-                self.copy_queries(s, rows, scratch);
-                (scratch.as_ptr(), depth)
-            }
-        };
+        let (depth, count) = (self.layout.depth, rows.len());
+        let (queries, stride) = self.operand(s, rows, 0, scratch);
         let panels = near.len().div_ceil(S::PANEL);
         for (p, panel) in keys[near.start * depth..].chunks_exact(S::PANEL * depth).take(panels).enumerate() {
+            let c = scores[p * S::PANEL..].as_mut_ptr();
+            let so_far = Start { at: c, stride: self.layout.stride };
             let tile = Tile {
-                product: N::product(),
+                product: N::product(if self.distances.is_some() { so_far } else { Start::zero() }),
                 a: queries.cast(),
                 a_stride: stride,
                 b: panel.as_ptr().cast(),
                 depth,
-                c: scores[p * S::PANEL..].as_mut_ptr(),
+                c,
                 c_stride: self.layout.stride,
                 ahead: Ahead::NOTHING,
             };
@@ -296,7 +345,7 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         for first in (0..dim).step_by(S::PANEL) {
             let tile = Tile {
-                product: N::product(),
+                product: N::product(Start::zero()),
                 a: weights.as_ptr().cast(),
                 a_stride: self.layout.stride,
                 b: values[first * all + before * S::PANEL..].as_ptr().cast(),

@@ -6,8 +6,10 @@
 //! like everything else; scores and sums are f32.
 //!
 //! A masked key is left out while packing. So it costs nothing, its weight is exactly 0 whatever it holds, and the result
-//! is, bit for bit, that of a text without it.
+//! is, bit for bit, that of a text without it (unless distances count: they are those of the text with it).
 
+mod bias;
+mod disentangled;
 mod head;
 mod number;
 mod probabilities;
@@ -16,6 +18,9 @@ mod window;
 
 use std::ops::Range;
 
+pub use bias::DistanceBias;
+pub use disentangled::Disentangled;
+use disentangled::Distances;
 use head::{Head, Layout, OnScratch};
 use number::Number;
 pub use rotary::Rotary;
@@ -51,6 +56,10 @@ impl Heads {
 pub struct Scoring<'a> {
     /// How rows are cut into heads, and how products are scaled.
     pub heads: Heads,
+    /// What is added to the scaled products.
+    pub bias: Option<&'a DistanceBias>,
+    /// Vectors of distances, multiplied with queries and keys and added to q·k before it is scaled.
+    pub disentangled: Option<Disentangled<'a>>,
     /// Turns queries and keys by their positions.
     pub rotary: Option<Rotary<'a>>,
     /// How far a row attends to: to as many rows of its text before it and after it. None: to all.
@@ -59,12 +68,22 @@ pub struct Scoring<'a> {
 
 impl From<Heads> for Scoring<'_> {
     fn from(heads: Heads) -> Self {
-        Scoring { heads, rotary: None, window: None }
+        Scoring { heads, bias: None, disentangled: None, rotary: None, window: None }
+    }
+}
+
+impl Scoring<'_> {
+    fn check(&self) {
+        assert!(self.heads.scale > 0.0, "attention: scale");
+        assert!(self.bias.is_none_or(|bias| bias.heads() == self.heads.count), "attention: heads of the bias");
+        // No model has both, and each has its own idea of which scores there are.
+        let plain = self.window.is_none() && self.rotary.is_none();
+        assert!(plain || self.disentangled.is_none(), "attention: distances with a window, or with turned keys");
     }
 }
 
 impl Kernels {
-    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ) · v` over the text's keys.
+    /// For each text, head and query row: `out = Σ softmax(scale · q·kᵀ + bias) · v` over the text's keys.
     ///
     /// - `qkv`: rows of 3 · hidden floats: queries, keys, values, each head after head.
     /// - `texts`: the rows of each text, ascending. Rows in between are left as they are.
@@ -76,7 +95,7 @@ impl Kernels {
     ///
     /// # Panics
     /// If sizes do not fit each other, texts overlap or are not ascending, `scale` is not positive, or a text is longer than
-    /// there are angles for.
+    /// there are angles or distances for.
     pub fn attention<'s>(
         self,
         team: &dyn Team,
@@ -119,9 +138,9 @@ fn attention<N: Number, Y: Element>(
     scoring: Scoring<'_>,
     out: &mut [Y],
 ) {
-    let Scoring { heads, rotary, window } = scoring;
+    scoring.check();
+    let Scoring { heads, bias, disentangled, rotary, window } = scoring;
     let hidden = heads.hidden();
-    assert!(heads.scale > 0.0, "attention: scale");
     assert_eq!(qkv.len(), 3 * out.len(), "attention: qkv and out");
     if out.is_empty() {
         return;
@@ -136,6 +155,7 @@ fn attention<N: Number, Y: Element>(
         assert!(end <= text.start && text.start <= text.end && text.end <= rows, "attention: texts {texts:?}");
         end = text.end;
     }
+    let disentangled = disentangled.and_then(|tables| tables.checked(hidden, texts));
 
     if let Some(rotary) = rotary {
         rotary.check(heads.dim, texts);
@@ -147,10 +167,13 @@ fn attention<N: Number, Y: Element>(
     let panel = N::Product::vectorize(kernels, PanelWidth);
     team::run(team, tasks.len(), |task| {
         let Task { text, head, queries } = tasks[task].clone();
+        let distances = disentangled.map(|tables| Distances { tables, text: text.clone(), queries: queries.clone() });
+        let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         let keys = &kept[kept.partition_point(|&row| row < text.start)..kept.partition_point(|&row| row < text.end)];
         let keys = &keys[near_from_panel(keys, &queries, window, panel)];
-        let layout = Layout::new::<N::Product>(keys.len(), &scoring, panel);
-        let work = Head { qkv, heads, head, rotary, window, text: text.start, keys, queries, out, layout };
+        let layout = Layout::new::<N::Product>(keys.len(), &scoring, panel, distances.as_ref());
+        let text = text.start;
+        let work = Head { qkv, heads, head, rotary, window, text, keys, queries, bias, distances, out, layout };
         with_scratch(layout.len(), |scratch| {
             N::Product::vectorize(kernels, OnScratch { work, scratch });
         });

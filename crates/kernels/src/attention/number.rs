@@ -1,7 +1,7 @@
 //! What attention does differently in f32 and in bf16: how numbers turn into the words that the micro-kernel reads.
 
 use crate::Bf16;
-use crate::bf16::pair;
+use crate::bf16::{pair, round_row};
 use crate::gemm::{Bf16Product, F32Product, Product, Start};
 use crate::output::Element;
 use crate::simd::Simd;
@@ -10,8 +10,11 @@ use crate::simd::Simd;
 pub(super) trait Number: Element + Default + Sync {
     type Product: Product;
 
-    /// Sums that start at 0.
-    fn product() -> Self::Product;
+    /// Sums that start there.
+    fn product(start: Start) -> Self::Product;
+
+    /// A row of floats, rounded to these numbers, as words; what lacks in the last one is 0.
+    fn words<S: Simd>(s: S, from: &[f32], to: &mut [u32]);
 
     /// Word `w` of a row of numbers; what lacks in the last one is 0.
     fn word(row: &[Self], w: usize) -> u32;
@@ -30,8 +33,16 @@ pub(super) trait Number: Element + Default + Sync {
 impl Number for f32 {
     type Product = F32Product;
 
-    fn product() -> F32Product {
-        F32Product(Start::zero())
+    #[inline(always)]
+    fn product(start: Start) -> F32Product {
+        F32Product(start)
+    }
+
+    #[inline(always)]
+    fn words<S: Simd>(_: S, from: &[f32], to: &mut [u32]) {
+        for (word, x) in to.iter_mut().zip(from) {
+            *word = x.to_bits();
+        }
     }
 
     #[inline(always)]
@@ -56,8 +67,19 @@ impl Number for f32 {
 impl Number for Bf16 {
     type Product = Bf16Product;
 
-    fn product() -> Bf16Product {
-        Bf16Product(Start::zero())
+    #[inline(always)]
+    fn product(start: Start) -> Bf16Product {
+        Bf16Product(start)
+    }
+
+    #[inline(always)]
+    fn words<S: Simd>(s: S, from: &[f32], to: &mut [u32]) {
+        assert!(from.len() <= 2 * to.len());
+        if let (true, Some(last)) = (from.len() % 2 == 1, to.last_mut()) {
+            *last = 0;
+        }
+        // SAFETY: as many words, of two numbers each, follow the first one; any bits are a number.
+        round_row(s, from, unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), from.len()) });
     }
 
     #[inline(always)]

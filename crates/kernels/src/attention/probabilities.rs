@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::bias::TextBias;
 use super::window::near;
 use super::{Rotary, Scoring};
 use crate::math::exp;
@@ -15,7 +16,7 @@ use crate::team::{Shared, Team};
 use crate::{Bf16, Kernels, team};
 
 impl Kernels {
-    /// For each text, head and query row: `softmax(scale · q·kᵀ)` over the text's keys.
+    /// For each text, head and query row: `softmax(scale · q·kᵀ + bias)` over the text's keys.
     ///
     /// - `qkv`, `texts`, `mask`: as for [`attention`](Self::attention); values are not read.
     /// - `out`: text after text and in each head after head, a matrix `[query][key]` of all rows of the text. A masked key has 0,
@@ -24,7 +25,7 @@ impl Kernels {
     /// A row's result depends on its text only.
     ///
     /// # Panics
-    /// If sizes do not fit each other, `scale` is not positive, or a text is longer than there are angles for.
+    /// If sizes do not fit each other, `scale` is not positive, or a text is longer than there are angles or distances for.
     pub fn attention_probabilities<'s>(
         self,
         team: &dyn Team,
@@ -57,17 +58,27 @@ impl Kernels {
 /// A number that queries and keys may consist of.
 trait Number: Element + Default + Sync {
     fn to_f32(self) -> f32;
+
+    fn from_f32(x: f32) -> Self;
 }
 
 impl Number for f32 {
     fn to_f32(self) -> f32 {
         self
     }
+
+    fn from_f32(x: f32) -> f32 {
+        x
+    }
 }
 
 impl Number for Bf16 {
     fn to_f32(self) -> f32 {
         Bf16::to_f32(self)
+    }
+
+    fn from_f32(x: f32) -> Bf16 {
+        Bf16::from_f32(x)
     }
 }
 
@@ -80,12 +91,14 @@ fn probabilities<N: Number>(
     scoring: Scoring<'_>,
     out: &mut [f32],
 ) {
-    let Scoring { heads, rotary, window } = scoring;
+    scoring.check();
+    let Scoring { heads, bias, disentangled, rotary, window } = scoring;
     let stride = 3 * heads.hidden();
-    assert!(heads.scale > 0.0 && stride > 0, "probabilities: heads");
+    assert!(stride > 0, "probabilities: heads");
     let rows = qkv.len() / stride;
     assert!(texts.iter().all(|text| text.start <= text.end && text.end <= rows), "probabilities: texts {texts:?}");
     assert!(mask.is_none_or(|mask| mask.len() == rows), "probabilities: mask");
+    let disentangled = disentangled.and_then(|tables| tables.checked(heads.hidden(), texts));
     if let Some(rotary) = rotary {
         rotary.check(heads.dim, texts);
     }
@@ -109,6 +122,7 @@ fn probabilities<N: Number>(
         // SAFETY: each text and head has a part of its own.
         let out = unsafe { out.part(start..start + size) };
         let keys: Vec<usize> = (0..text.len()).filter(|key| mask.is_none_or(|mask| mask[text.start + key])).collect();
+        let bias = bias.map(|bias| bias.of_text(head, text.len(), heads.scale));
         let mut turned = vec![N::default(); heads.dim];
         // The head's queries or keys, in f32.
         let mut copy = |row: usize, which: usize, to: &mut [f32]| {
@@ -120,6 +134,15 @@ fn probabilities<N: Number>(
             }
             to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
         };
+        // The head's part of a table, in the order of distances from −(n − 1) on, rounded as attention rounds it.
+        let vectors = |table: Option<&[f32]>| -> Vec<f32> {
+            let (Some(tables), Some(table)) = (disentangled, table) else { return Vec::new() };
+            let rows = (1 - text.len() as isize..text.len() as isize).map(|distance| tables.row(distance));
+            let parts = rows.map(|row| row * heads.hidden() + head * heads.dim).map(|at| &table[at..at + heads.dim]);
+            parts.flatten().map(|&x| N::from_f32(x).to_f32()).collect()
+        };
+        let near_keys = vectors(disentangled.and_then(|tables| tables.keys));
+        let near_queries = vectors(disentangled.and_then(|tables| tables.queries));
         with_scratch((keys.len() + 1) * heads.dim + keys.len(), |scratch| {
             let (packed, scratch) = scratch.split_at_mut(keys.len() * heads.dim);
             let (query, scores) = scratch.split_at_mut(heads.dim);
@@ -128,10 +151,22 @@ fn probabilities<N: Number>(
             }
             for (row, out) in out.chunks_exact_mut(text.len()).enumerate() {
                 copy(row, 0, query);
+                let bias = bias.as_ref().map(|bias| (bias, row));
+                // The distance of this query from key 0 is that many rows from the first.
+                let zero = row + text.len() - 1;
                 let near = near(&keys, &(row..row + 1), window);
-                let (packed, scores) =
-                    (&packed[near.start * heads.dim..near.end * heads.dim], &mut scores[near.clone()]);
-                kernels.vectorize(Row { query, keys: packed, scale: heads.scale, scores });
+                let scores = &mut scores[near.clone()];
+                kernels.vectorize(Row {
+                    query,
+                    keys: &packed[near.start * heads.dim..near.end * heads.dim],
+                    places: &keys[near.clone()],
+                    near_keys: &near_keys,
+                    near_queries: &near_queries,
+                    zero,
+                    bias,
+                    scale: heads.scale,
+                    scores,
+                });
                 out.fill(0.0);
                 keys[near].iter().zip(&*scores).for_each(|(&key, &p)| out[key] = p);
             }
@@ -164,6 +199,15 @@ struct Row<'a> {
     query: &'a [f32],
     /// As long as the query, one after the other.
     keys: &'a [f32],
+    /// Each key's position in the text.
+    places: &'a [usize],
+    /// Vectors of distances, each as long as the query, or none.
+    near_keys: &'a [f32],
+    near_queries: &'a [f32],
+    /// Which of these is of the query's distance from position 0.
+    zero: usize,
+    /// What distances add, from which row.
+    bias: Option<(&'a TextBias, usize)>,
     scale: f32,
     /// One for each key: the result.
     scores: &'a mut [f32],
@@ -174,9 +218,20 @@ impl Work for Row<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Row { query, keys, scale, scores } = self;
-        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
+        let Row { query, keys, places, near_keys, near_queries, zero, bias, scale, scores } = self;
+        let dim = query.len();
+        for ((score, key), place) in scores.iter_mut().zip(keys.chunks_exact(dim)).zip(places) {
+            let near = (zero - place) * dim..(zero - place + 1) * dim;
             *score = dot(s, query, key);
+            if let Some(near) = near_keys.get(near.clone()) {
+                *score += dot(s, query, near);
+            }
+            if let Some(near) = near_queries.get(near) {
+                *score += dot(s, key, near);
+            }
+        }
+        if let Some((bias, row)) = bias {
+            bias.add(row, places, scores);
         }
         softmax(s, scores, scale);
     }

@@ -44,6 +44,8 @@ pub(super) struct Block<'a, X, Y> {
     pub panels: Range<usize>,
     /// Into how many parts to cut the sums. More than one needs an `out` that holds unfinished sums exactly.
     pub depths: usize,
+    /// The weights that are read after these, if that is known.
+    pub then: *const f32,
 }
 
 /// A tile's results on their way from the registers to `out`.
@@ -77,7 +79,8 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                 let (next, lines_per_step) = match (panel + 1 < panels.end, last) {
                     (true, _) => (at(panel + 1, ks.start), (STEP * S::PANEL).div_ceil(LINE * tiles)),
                     (false, false) => (at(panels.start, ks.end), (STEP * S::PANEL).div_ceil(LINE * tiles)),
-                    (false, true) => (weights, 0),
+                    (false, true) if self.then.is_null() => (weights, 0),
+                    (false, true) => (self.then.cast(), (STEP * S::PANEL).div_ceil(LINE * tiles)),
                 };
                 let steps = ks.len().div_ceil(STEP);
                 let columns = panel * width..(*out).min((panel + 1) * width);

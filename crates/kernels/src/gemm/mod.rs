@@ -20,7 +20,8 @@ mod product;
 mod tile;
 
 pub use int8::PackedInt8;
-pub use pack::{PackedBf16, PackedMatrix};
+pub(crate) use pack::interleave;
+pub use pack::{PackedBf16, PackedMatrix, Upcoming};
 pub(crate) use product::{Bf16Product, F32Product, Product, Start};
 pub(crate) use tile::{Ahead, Tile};
 
@@ -41,6 +42,8 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
     /// As large as the output.
     pub residual: Option<&'a [f32]>,
+    /// What comes after, if that is known; it changes no number.
+    pub upcoming: Option<Upcoming<'a>>,
 }
 
 impl Epilogue<'_> {
@@ -52,6 +55,8 @@ impl Epilogue<'_> {
 
 /// The most rows of x in a task: 144 rows of [`DEPTH`] steps are 432 KiB, and two panels 192 KiB, of a 1 MiB L2.
 const ROWS: usize = 144;
+/// Fewer rows than these take less time than their weights take to come from memory.
+const FEW_ROWS: usize = 64;
 /// The most steps of k at a time.
 const DEPTH: usize = 768;
 
@@ -92,13 +97,23 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
     let depths = if Y::EXACT && X::RESUMES && !w.pairs { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
     // Sums that cannot wait want fewer rows instead, to stay in the cache.
     let most_rows = ROWS * DEPTH / (w.steps / depths).max(DEPTH);
-    let panels = w.count::<X::Product>();
-    let (row_parts, panel_parts) = split(team.threads(), rows, most_rows.max(1), panels);
-    let out = Shared::new(out);
-    team::run(team, row_parts * panel_parts, |task| {
+    let count = w.count::<X::Product>();
+    let threads = team.threads().max(1);
+    let (row_parts, panel_parts) = split(threads, rows, most_rows.max(1), count);
+    let (out, all, tasks) = (Shared::new(out), rows, row_parts * panel_parts);
+    team::run(team, tasks, |task| {
         let (rows, panels) =
-            (piece(rows, row_parts, task / panel_parts), piece(panels, panel_parts, task % panel_parts));
-        X::Product::vectorize(w.kernels, Block { x, epilogue, out, rows, panels, depths });
+            (piece(rows, row_parts, task / panel_parts), piece(count, panel_parts, task % panel_parts));
+        // What this thread is likely to do next. A task's first weights would have to be waited for otherwise.
+        let then = match (task + threads, epilogue.upcoming) {
+            (later, _) if later < tasks => w.panel::<X::Product>(piece(count, panel_parts, later % panel_parts).start),
+            (later, Some(Upcoming(next))) => {
+                let parts = parts_of_panels(threads, all, row_parts);
+                next.panel::<X::Product>(piece(next.count::<X::Product>(), parts, (later - tasks) % parts).start)
+            }
+            (_, None) => std::ptr::null(),
+        };
+        X::Product::vectorize(w.kernels, Block { x, epilogue, out, rows, panels, depths, then });
     });
 }
 
@@ -106,10 +121,15 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
 /// without work, since then each weight is still read only once.
 fn split(threads: usize, rows: usize, most_rows: usize, panels: usize) -> (usize, usize) {
     let row_parts = rows.div_ceil(most_rows);
+    (row_parts, parts_of_panels(threads, rows, row_parts).min(panels))
+}
+
+fn parts_of_panels(threads: usize, rows: usize, row_parts: usize) -> usize {
     if threads <= 1 || row_parts >= 4 * threads {
-        return (row_parts, 1);
+        return 1;
     }
-    // Two for each thread, so that one that starts late or is held up leaves some of its work to others.
-    let panel_parts = (2 * threads).div_ceil(row_parts);
-    (row_parts, panel_parts.min(panels))
+    // Two for each thread, so that one that starts late or is held up leaves some of its work to others. Of few rows one: the
+    // less there is to do with each weight, the more a new start costs.
+    let parts_per_thread = if rows < FEW_ROWS { 1 } else { 2 };
+    (parts_per_thread * threads).div_ceil(row_parts)
 }

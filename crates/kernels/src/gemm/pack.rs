@@ -1,5 +1,7 @@
 //! Weights, rearranged once at load into the order in which the micro-kernel reads them.
 
+use std::fmt;
+
 use super::product::{Bf16Product, F32Product, Product};
 use crate::bf16::{pairs, round_row};
 use crate::isa::PanelWidth;
@@ -23,6 +25,16 @@ pub(super) struct Panels {
     /// Words for each column.
     pub steps: usize,
     pub words: Aligned,
+}
+
+/// The matrix that is multiplied with next, by as many rows: its first weights are prefetched by the end of this product.
+#[derive(Clone, Copy)]
+pub struct Upcoming<'a>(pub(super) &'a Panels);
+
+impl fmt::Debug for Upcoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upcoming({} × {})", self.0.out, self.0.inp)
+    }
 }
 
 /// How the weights of one output column turn into words.
@@ -54,6 +66,12 @@ impl Panels {
             first += out;
         }
         Ok((Panels { kernels, inp, out, pairs: false, steps, words }, encode))
+    }
+
+    /// Where a panel starts.
+    pub(super) fn panel<P: Product>(&self, panel: usize) -> *const f32 {
+        let words = P::vectorize(self.kernels, PanelWidth) * self.steps;
+        self.words.as_ptr().wrapping_add(panel * words).cast()
     }
 
     /// How many panels there are.
@@ -107,7 +125,7 @@ impl<E: Encode> Work for Pack<'_, E> {
 
 /// `to[k · PANEL + r] = from[r · steps + k]` for the rows r of `from`.
 #[inline(always)]
-fn interleave<S: Simd>(s: S, from: &[u32], steps: usize, to: &mut [u32]) {
+pub(crate) fn interleave<S: Simd>(s: S, from: &[u32], steps: usize, to: &mut [u32]) {
     let rows = from.len() / steps;
     let mut k = 0;
     if rows == S::WIDTH {
@@ -142,6 +160,11 @@ macro_rules! describe {
             /// The length of an output row.
             pub fn outputs(&self) -> usize {
                 self.panels.out
+            }
+
+            /// This matrix as the one that is multiplied with next.
+            pub fn upcoming(&self) -> $crate::Upcoming<'_> {
+                $crate::gemm::Upcoming(&self.panels)
             }
 
             /// The instruction set that it was packed for: the only one that can use it.

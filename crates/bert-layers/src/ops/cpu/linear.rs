@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix};
+use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Upcoming};
 
 use crate::weights::Tensor;
 use crate::{Dtype, Result};
@@ -97,6 +97,16 @@ impl Linear {
             _ => Matrix::F32(weights.f32(kernels)?),
         };
         Ok(Self { matrix, bias })
+    }
+
+    /// Its weights as those that are read next.
+    pub(super) fn upcoming(&self) -> Option<Upcoming<'_>> {
+        match &self.matrix {
+            Matrix::F32(matrix) => Some(matrix.upcoming()),
+            Matrix::Bf16(matrix) => Some(matrix.upcoming()),
+            Matrix::Int8(matrix) => Some(matrix.upcoming()),
+            Matrix::Unsettled(_) => None,
+        }
     }
 
     /// Columns of the output.

@@ -6,10 +6,12 @@
 //! Hidden states, residuals and norms are f32 always. In bfloat16 and int8 it is the inputs of matrix products that are
 //! converted, by whatever produced them: each operation is told who will read its result.
 
+mod disentangled;
 mod linear;
 mod rows;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
@@ -17,11 +19,12 @@ use bert_layers_kernels::{
     Team,
 };
 
+pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
 use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
-use super::{Attention, For, Layer, Ops};
+use super::{Attention, Distances, For, Layer, Ops};
 use crate::weights::Tensor;
 use crate::{Cancel, Dtype, Result};
 
@@ -39,7 +42,12 @@ pub struct Cpu {
 }
 
 /// A table of vectors.
-pub enum Embedding {
+pub struct Embedding {
+    width: usize,
+    entries: Entries,
+}
+
+enum Entries {
     F32(Vec<f32>),
     /// Where matrix products are in a lower precision too.
     Bf16(Vec<Bf16>),
@@ -47,9 +55,9 @@ pub enum Embedding {
 
 impl Embedding {
     fn table(&self) -> Table<'_> {
-        match self {
-            Embedding::F32(table) => Table::F32(table),
-            Embedding::Bf16(table) => Table::Bf16(table),
+        match &self.entries {
+            Entries::F32(table) => Table::F32(table),
+            Entries::Bf16(table) => Table::Bf16(table),
         }
     }
 }
@@ -84,9 +92,11 @@ impl Cpu {
         linear: &Linear,
         activation: Activation,
         residual: Option<&[f32]>,
+        next: Option<&Linear>,
         out: &mut [f32],
     ) -> Result<()> {
-        let epilogue = Epilogue { bias: linear.bias(), activation, residual };
+        let upcoming = next.and_then(Linear::upcoming);
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual, upcoming };
         match &linear.matrix {
             Matrix::F32(matrix) => {
                 // In blocks of rows, so that a cancelled call ends soon.
@@ -112,6 +122,16 @@ impl Cpu {
             }
         }
         Ok(())
+    }
+
+    /// Sums of table rows.
+    fn sum<'r>(&self, lookups: &[(&Embedding, &[u32])], width: usize, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
+        let count = lookups.first().map_or(0, |(_, rows)| rows.len());
+        let mut out = self.scratch.rows(count, width, keep)?;
+        self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
+        Ok(out)
     }
 
     /// Rows in bf16: as whoever produced them converted them, or converted now.
@@ -165,15 +185,17 @@ impl Ops for Cpu {
     type Embedding = Embedding;
     type Linear = Linear;
     type LayerNorm = LayerNorm;
+    type Disentangled = Disentangled;
     type Rows<'r> = Rows<'r>;
 
     fn load_embedding(&self, table: Tensor) -> Result<Embedding> {
+        let width = table.shape[1];
         if self.dtype == Dtype::Float32 {
-            return Ok(Embedding::F32(table.data));
+            return Ok(Embedding { width, entries: Entries::F32(table.data) });
         }
         let mut rounded = vec![Bf16::default(); table.data.len()];
-        self.kernels.convert(&Solo, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
-        Ok(Embedding::Bf16(rounded))
+        self.kernels.convert(&Solo, &table.data, width, Converted::Bf16(&mut rounded));
+        Ok(Embedding { width, entries: Entries::Bf16(rounded) })
     }
 
     fn load_linear(&self, parts: Vec<Layer>) -> Result<Linear> {
@@ -193,6 +215,10 @@ impl Ops for Cpu {
         Ok(LayerNorm { weight: weight.data, bias: bias.map(|bias| bias.data), eps })
     }
 
+    fn load_disentangled(&self, distances: &Distances<'_>) -> Result<Disentangled> {
+        Disentangled::load(self.kernels, &*self.team, distances)
+    }
+
     fn wants_samples(&self) -> bool {
         self.dtype == Dtype::Int8
     }
@@ -208,19 +234,18 @@ impl Ops for Cpu {
         next: Option<&Linear>,
         keep: Option<&'r mut [f32]>,
     ) -> Result<Rows<'r>> {
-        self.cancel.check()?;
-        let width = norm.weight.len();
-        let tables: Vec<Lookup> = lookups.iter().map(|(table, rows)| Lookup { table: table.table(), rows }).collect();
-        let count = lookups.first().map_or(0, |(_, rows)| rows.len());
-        let mut out = self.scratch.rows(count, width, keep)?;
-        self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
+        let out = self.sum(lookups, norm.weight.len(), keep)?;
         self.norm_in_place(norm, out, next)
+    }
+
+    fn embed(&self, lookups: &[(&Embedding, &[u32])]) -> Result<Rows<'static>> {
+        self.sum(lookups, lookups.first().map_or(0, |(table, _)| table.width), None)
     }
 
     fn project<'r>(&self, x: &Rows<'_>, linear: &Linear, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, None, out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, None, None, out.f32_mut())?;
         Ok(out)
     }
 
@@ -233,8 +258,9 @@ impl Ops for Cpu {
     ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, width) = (x.count(), linear.outputs());
-        let epilogue = Epilogue { bias: linear.bias(), activation, residual: None };
-        match (&linear.matrix, reader) {
+        let upcoming = reader.linear().and_then(Linear::upcoming);
+        let epilogue = Epilogue { bias: linear.bias(), activation, residual: None, upcoming };
+        match (&linear.matrix, &reader) {
             (Matrix::Bf16(matrix), For::Attention | For::Linear(Linear { matrix: Matrix::Bf16(_), .. })) => {
                 let mut out = self.scratch.bf16(count * width)?;
                 self.kernels.linear_bf16(&*self.team, &self.as_bf16(x)?, matrix, epilogue, &mut out[..]);
@@ -254,7 +280,7 @@ impl Ops for Cpu {
             }
             _ => {
                 let mut out = self.scratch.rows(count, width, None)?;
-                self.multiply(x, linear, activation, None, out.f32_mut())?;
+                self.multiply(x, linear, activation, None, reader.linear(), out.f32_mut())?;
                 Ok(out)
             }
         }
@@ -271,7 +297,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), next, out.f32_mut())?;
         self.norm_in_place(norm, out, next)
     }
 
@@ -284,7 +310,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), None, out.f32_mut())?;
         Ok(out)
     }
 
@@ -318,7 +344,52 @@ impl Ops for Cpu {
         }
     }
 
-    fn attention(&self, qkv: &Rows<'_>, attention: &Attention<'_>, next: &Linear) -> Result<Rows<'static>> {
+    fn add_norm<'r>(
+        &self,
+        x: &Rows<'_>,
+        residual: Option<&Rows<'_>>,
+        norm: &LayerNorm,
+        next: Option<&Linear>,
+        keep: Option<&'r mut [f32]>,
+    ) -> Result<Rows<'r>> {
+        self.cancel.check()?;
+        let mut out = self.scratch.rows(x.count(), x.width(), keep)?;
+        out.f32_mut().copy_from_slice(x.f32());
+        if let Some(residual) = residual {
+            out.f32_mut().iter_mut().zip(residual.f32()).for_each(|(x, residual)| *x += residual);
+        }
+        self.norm_in_place(norm, out, next)
+    }
+
+    fn neighbours(
+        &self,
+        x: &Rows<'_>,
+        texts: &[Range<usize>],
+        mask: Option<&[bool]>,
+        size: usize,
+    ) -> Result<Rows<'static>> {
+        let width = x.width();
+        let mut out = self.scratch.rows(x.count(), size * width, None)?;
+        for text in texts {
+            for row in text.clone() {
+                let places = out.f32_mut()[row * size * width..][..size * width].chunks_exact_mut(width);
+                for (to, at) in places.zip(row..) {
+                    match at.checked_sub(size / 2).filter(|at| text.contains(at) && mask.is_none_or(|mask| mask[*at])) {
+                        Some(at) => to.copy_from_slice(&x.f32()[at * width..(at + 1) * width]),
+                        None => to.fill(0.0),
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn attention(
+        &self,
+        qkv: &Rows<'_>,
+        attention: &Attention<'_, Disentangled>,
+        next: &Linear,
+    ) -> Result<Rows<'static>> {
         self.cancel.check()?;
         let (count, hidden) = (qkv.count(), qkv.width() / 3);
         let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
@@ -341,7 +412,12 @@ impl Ops for Cpu {
         })
     }
 
-    fn attention_probabilities(&self, qkv: &Rows<'_>, attention: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+    fn attention_probabilities(
+        &self,
+        qkv: &Rows<'_>,
+        attention: &Attention<'_, Disentangled>,
+        out: &mut [f32],
+    ) -> Result<()> {
         self.cancel.check()?;
         let (texts, mask, team) = (attention.texts, attention.mask, &*self.team);
         with_scoring(attention, qkv.width() / 3, |scoring| {
@@ -368,16 +444,26 @@ impl Ops for Cpu {
 }
 
 /// Calls `f` with what the kernels need to know of how queries and keys become scores.
-fn with_scoring<R>(attention: &Attention<'_>, hidden: usize, f: impl FnOnce(Scoring<'_>) -> Result<R>) -> Result<R> {
+fn with_scoring<R>(
+    attention: &Attention<'_, Disentangled>,
+    hidden: usize,
+    f: impl FnOnce(Scoring<'_>) -> Result<R>,
+) -> Result<R> {
     let dim = hidden / attention.heads;
-    let heads = Heads { count: attention.heads, dim, scale: 1.0 / (dim as f32).sqrt() };
-    let window = attention.window;
+    let terms = attention.disentangled.map_or(1, |disentangled| disentangled.terms);
+    let scoring = Scoring {
+        heads: Heads { count: attention.heads, dim, scale: 1.0 / ((dim * terms) as f32).sqrt() },
+        bias: attention.bias,
+        disentangled: attention.disentangled.map(Disentangled::tables),
+        rotary: None,
+        window: attention.window,
+    };
     match attention.rotary {
-        None => f(Scoring { window, ..heads.into() }),
+        None => f(scoring),
         Some(rotary) => {
             let angles = rotary.angles(attention.longest())?;
             let turn = kernels::Rotary { cos: &angles.cos, sin: &angles.sin, pairs: rotary.pairs() };
-            f(Scoring { heads, rotary: Some(turn), window })
+            f(Scoring { rotary: Some(turn), ..scoring })
         }
     }
 }
