@@ -1,9 +1,9 @@
 import { join } from 'node:path'
-import { Encoder, type HiddenStates, type LastLayer } from 'bert-layers'
+import { convert, Encoder, type HiddenStates, inspect, type LastLayer } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
 import { expectParity, maxDifference, sameBits } from './support/compare.ts'
 import { expectFailure } from './support/errors.ts'
-import { CLI, goldenFolder, ROOT } from './support/paths.ts'
+import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { floats, integers, readSafetensors, type SafetensorsFile, shape } from './support/safetensors.ts'
 
@@ -145,5 +145,24 @@ describe('the last layer', () => {
     const refused = await runNode([CLI, 'encode', 'a', '--last-layer', 'before-norm'])
     expect(refused.code).toBe(1)
     expect(refused.stderr).toMatch(/^ERR_INVALID_INPUT: .*before-norm/)
+  })
+})
+
+describe.each([
+  [goldenFolder('nomic_bert'), 'nomic_bert', []],
+  [join(ROTARY, 'nomic_bert-own-names'), 'nomic_bert', []],
+  [join(ROTARY, 'nomic_bert-remote'), 'nomic_bert', ['cls.predictions']],
+  [join(ROTARY, 'modernbert-masked-lm'), 'modernbert', ['decoder', 'head.dense', 'head.norm']],
+])('%s', (folder, modelType, heads) => {
+  test('is inspected and converted under the names that it has', async () => {
+    const found = await inspect(folder)
+    expect({ modelType: found.modelType, heads: found.heads }).toEqual({ modelType, heads })
+    const target = join(temporaryFolder(), 'converted')
+    await convert(folder, target)
+    const names = (at: string) => Object.keys(readSafetensors(join(at, 'model.safetensors')).header).sort()
+    expect(names(target)).toEqual(names(folder))
+    await using source = await Encoder.fromPretrained(folder)
+    await using converted = await Encoder.fromPretrained(target)
+    expect(converted.fingerprint).toBe(source.fingerprint)
   })
 })

@@ -149,6 +149,9 @@ fn layer_norm_writes_the_same_and_a_copy() {
             kernels.layer_norm_converting(&Threads(2), &mut kept, &weight, Some(&bias), 1e-5, to);
             assert_eq!(bits(&kept), bits(&plain), "{}", kernels.name());
             assert_eq!(copy, rounded(&plain), "{}", kernels.name());
+            let mut only = vec![Bf16::default(); x.len()];
+            kernels.layer_norm_converted(&Threads(2), &x, &weight, Some(&bias), 1e-5, Converted::Bf16(&mut only));
+            assert_eq!(only, copy, "{}", kernels.name());
         }
     }
 }

@@ -210,6 +210,11 @@ fn layer_norm_writes_the_same_and_a_copy() {
             assert_eq!(bits(&kept), bits(&plain), "{}", kernels.name());
             let want = run(kernels, &Solo, &quantize(kernels, &plain, &w), &w, Epilogue::default());
             assert_eq!(bits(&run(kernels, &Solo, &copy, &w, Epilogue::default())), bits(&want), "{}", kernels.name());
+            let mut only = QuantizedRows::default();
+            only.prepare(&w, 5).expect("memory");
+            let to = Converted::Int8(&w, &mut only);
+            kernels.layer_norm_converted(&Threads(2), &x, &weight, Some(&bias), 1e-5, to);
+            assert_eq!(bits(&run(kernels, &Solo, &only, &w, Epilogue::default())), bits(&want), "{}", kernels.name());
         }
     }
 }
