@@ -433,7 +433,7 @@ export interface Embeddings<P extends Precision = 'float32'> {
   /** How they are stored. */
   readonly precision: P
   /** The scale of each vector of `data`; for precision 'int8' only. */
-  readonly scales: Float32Array | undefined
+  readonly scales: P extends 'int8' ? Float32Array : undefined
   /** The layers, in `data`'s order, with combine 'none'; else undefined. */
   readonly layers: readonly number[] | undefined
   /** How tokens were pooled, and who said so: the call's option, the model's files, or nobody, which means 'mean'. */
