@@ -325,7 +325,7 @@ describe('exit codes', () => {
     [['encode', 'a', '--out', ''], /--out.*''/],
     [['encode', 'a', '--out', 'folder/'], /--out.*'folder\/'/],
     [['encode', 'a', '--model', 'x', '--model', 'y'], /--model.*more than once/],
-    [['encode', 'a', '-m', 'x'], /-m\..*--model\?/],
+    [['encode', 'a', '-m', 'x'], /-m\..*--model or --max-tokens\?/],
     [['encode', 'a', '-d', 'cpu'], /-d\..*--dtype or --device\?/],
     [['encode', 'a', '--json'], /--json\..*--format json\?/],
     [['encode', 'a', '--output', 'x'], /--output\..*--out\?/],
