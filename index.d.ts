@@ -97,10 +97,12 @@ export declare class Encoder implements AsyncDisposable {
 
   /**
    * Encodes any number of inputs in bounded memory: a generator, a readable stream of lines, a database's iterator. The results
-   * come one by one in the order of the inputs.
+   * come one by one in the order of the inputs. Of a Readable each chunk is an input, and chunks of a file are not its lines: give
+   * readline's interface for these.
    *
    * Inputs are read ahead and encoded in batches of similar lengths, two of them on their way at a time; a consumer that takes its time
-   * stops the reading. When the consumer stops early, the source's `return()` is called.
+   * stops the reading. When the consumer stops early, the source's `return()` is called, and waited for unless the source is in the
+   * midst of giving an input.
    *
    * An input that cannot be encoded ends the stream: the results of all inputs before it come first, then the error, whose
    * {@link BertLayersError.index} says which input it was. So does an error of the source itself.
@@ -141,6 +143,8 @@ export declare class Encoder implements AsyncDisposable {
   countTokens(input: EncoderInput, options?: TokenizeOptions): Promise<number>
   /** The number of tokens of each input. */
   countTokens(inputs: readonly EncoderInput[], options?: TokenizeOptions): Promise<number[]>
+  /** Either of the two. */
+  countTokens(inputs: EncoderInput | readonly EncoderInput[], options?: TokenizeOptions): Promise<number | number[]>
 
   /**
    * Turns ids back into text, as the model's tokenizer does.
@@ -177,9 +181,12 @@ export interface FromPretrainedOptions {
    * it is then. 'before-norm' of a model that has no such norm is ERR_INVALID_INPUT.
    */
   lastLayer?: LastLayer | undefined
-  /** Branch, tag or commit of a model on the hub. Default 'main'. */
+  /** Branch, tag or commit of a model on the hub. Default 'main'. A folder has none: that is ERR_INVALID_INPUT. */
   revision?: string | undefined
-  /** The Hugging Face cache to use. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. */
+  /**
+   * The Hugging Face cache to use. Default: what `HF_HUB_CACHE` or `HF_HOME` name, else ~/.cache/huggingface/hub. Without effect for
+   * folders and the model that comes with this package.
+   */
   cacheDir?: string | undefined
   /** Never use the network: what is neither a folder, a package nor in the cache is ERR_MODEL_NOT_FOUND. Default false. */
   localFilesOnly?: boolean | undefined
@@ -443,7 +450,7 @@ export interface Embeddings<P extends Precision = 'float32'> {
   /** How they are stored. */
   readonly precision: P
   /** The scale of each vector of `data`; for precision 'int8' only. */
-  readonly scales: Float32Array | undefined
+  readonly scales: P extends 'int8' ? Float32Array : undefined
   /** The layers, in `data`'s order, with combine 'none'; else undefined. */
   readonly layers: readonly number[] | undefined
   /** How tokens were pooled, and who said so: the call's option, the model's files, or nobody, which means 'mean'. */
@@ -753,7 +760,10 @@ export interface Word {
   wordId: number
   /** 0, or 1 for the second text of a pair. */
   sequenceId: number
-  /** Its tokens, start and end in the text's columns. */
+  /**
+   * Its tokens, start and end in the text's columns. Where `overflow` left tokens out, a word at a cut has those that stayed only;
+   * its row, and `text` and `offsets` where a text was given, are of these.
+   */
   tokens: [start: number, end: number]
 }
 
@@ -773,12 +783,15 @@ export type NumericVector =
 /**
  * a·b = Σ aᵢbᵢ, in double precision.
  *
+ * The three functions take numbers as they are. Of int8 vectors the cosine is that of the vectors; dot products and distances lack
+ * their scales. What `precision` 'float16' and 'binary' give are bits, not numbers: their results would mean nothing.
+ *
  * @throws {@link BertLayersError} ERR_INVALID_INPUT for vectors of different lengths, empty ones, or what are no numbers. NaN in
  *   a vector gives NaN. This goes for all three functions.
  */
 export declare function dot(a: NumericVector, b: NumericVector): number
 
-/** a·b / (‖a‖ ‖b‖), from -1 to 1; 0 if either vector is zero. */
+/** a·b / (‖a‖ ‖b‖), from -1 to 1, of vectors of any length; 0 if either vector is zero. */
 export declare function cosineSimilarity(a: NumericVector, b: NumericVector): number
 
 /** ‖a − b‖ = √Σ (aᵢ − bᵢ)². */

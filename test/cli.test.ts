@@ -325,7 +325,7 @@ describe('exit codes', () => {
     [['encode', 'a', '--out', ''], /--out.*''/],
     [['encode', 'a', '--out', 'folder/'], /--out.*'folder\/'/],
     [['encode', 'a', '--model', 'x', '--model', 'y'], /--model.*more than once/],
-    [['encode', 'a', '-m', 'x'], /-m\..*--model\?/],
+    [['encode', 'a', '-m', 'x'], /-m\..*--model or --max-tokens\?/],
     [['encode', 'a', '-d', 'cpu'], /-d\..*--dtype or --device\?/],
     [['encode', 'a', '--json'], /--json\..*--format json\?/],
     [['encode', 'a', '--output', 'x'], /--output\..*--out\?/],
@@ -375,4 +375,40 @@ describe('exit codes', () => {
     const [end, errors] = await Promise.all([ended(child), text(child.stderr)])
     expect({ ...end, errors }).toEqual({ code: 0, signal: null, errors: '' })
   })
+})
+
+test('embed takes a prompt, a length and a dimension', async () => {
+  const { code, stdout } = await runNode([
+    CLI,
+    'embed',
+    'b c d e',
+    '--prompt',
+    'a ',
+    '--max-tokens',
+    '4',
+    '--truncate-dim',
+    '5',
+    '--overflow',
+    'truncate',
+  ])
+  expect(code).toBe(0)
+  await using bert = await Encoder.fromPretrained()
+  const options = { prompt: 'a ', maxTokens: 4, truncateDim: 5, overflow: 'truncate' } as const
+  const { embedding } = JSON.parse(stdout) as { embedding: number[] }
+  expect(Float32Array.from(embedding)).toEqual((await bert.embed('b c d e', options)).get(0))
+})
+
+test('an option of the library only is not another one of the commands', async () => {
+  const { code, stderr } = await runNode([CLI, 'embed', 'a', '--precision', 'int8'])
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/no option --precision\. It is an option of the library/)
+  expect(stderr).not.toMatch(/--revision/)
+})
+
+test('convert into a folder with files names --force', async () => {
+  const target = temporaryFolder()
+  writeFileSync(join(target, 'config.json'), '{}')
+  const { code, stderr } = await runNode([CLI, 'convert', goldenFolder('bert'), target])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*or --force to replace/)
 })

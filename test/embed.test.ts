@@ -1,4 +1,4 @@
-import { type EmbedInput, type EmbedOptions, Encoder, type Pool } from 'bert-layers'
+import { type EmbedInput, type EmbedOptions, Encoder, type Pool, VectorIndex } from 'bert-layers'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { maxDifference, sameBits } from './support/compare.ts'
@@ -92,6 +92,25 @@ describe('equals the reduction of the hidden states', () => {
   })
 })
 
+test('numbers beyond float32 are not normalized to zeros', async () => {
+  const options = { layers: [0, 1], combine: [1e38, 1e38] }
+  const huge = await bert.embed('a', { ...options, combine: [1e37, 1e37], normalize: true })
+  expect(Math.hypot(...huge.get(0))).toBeCloseTo(1, 5)
+  await expectFailure(
+    () => bert.embed('the', { ...options, combine: [3e38, 3e38], normalize: true }),
+    'ERR_INVALID_INPUT',
+    /beyond float32.*smaller weights/,
+  )
+})
+
+test('the vectors of several layers are not searched as one matrix', async () => {
+  const all = await bert.embed(['a', 'b'], { layers: [0, 1], combine: 'none' })
+  await expectFailure(() => VectorIndex.from(all), 'ERR_INVALID_INPUT', /combine 'none'.*layer\(-1\)/)
+  await using index = VectorIndex.from(all.layer(1))
+  await expectFailure(() => index.search(all, 1), 'ERR_INVALID_INPUT', /combine 'none'.*layer\(-1\)/)
+  expect((await index.search(all.layer(1), 1)).get(1)[0]?.index).toBe(1)
+})
+
 describe('spans', () => {
   test('are the mean of their tokens', async () => {
     const whole = 'The river bank 😀 was closed, unbelievably so.'
@@ -119,7 +138,11 @@ describe('spans', () => {
     const spans = (spans: unknown, rest = {}) => bert.embed({ text: 'a  b', ...rest, spans } as EmbedInput)
     await expectFailure(() => spans([]), 'ERR_INVALID_INPUT', /text 0: spans is empty/)
     await expectFailure(() => spans('no'), 'ERR_INVALID_INPUT', /spans must be an array/)
-    await expectFailure(() => spans([[0]]), 'ERR_INVALID_INPUT', /span 0 must be \[start, end\]/)
+    await expectFailure(
+      () => spans([[0]]),
+      'ERR_INVALID_INPUT',
+      /span 0 must be \[start, end\], two numbers, not an array of 1/,
+    )
     await expectFailure(
       () =>
         spans([

@@ -268,3 +268,30 @@ test('a pair is never cut', async () => {
     await expectFailure(() => bert.encode(pair, { overflow }), 'ERR_TOO_MANY_TOKENS', /pair/)
   }
 })
+
+test.each([
+  [{ window: { stride: 600 } }, /stride of 600/],
+  [{ window: { size: 3, stride: 2 } }, /stride of 2/],
+  [{ window: { size: 2 } }, /window's size of 2/],
+  [{ window: { size: 81 } }, /size.*81/],
+  [{ truncate: 'head+tail', head: 1000 }, /head of 1000/],
+] as [Overflow, RegExp][])('%j cannot work, for a short text neither', async (overflow, message) => {
+  for (const length of [1, 200]) {
+    await expectFailure(() => bert.encode(text(length), { overflow }), 'ERR_INVALID_INPUT', message)
+    await expectFailure(() => bert.embed(text(length), { overflow }), 'ERR_INVALID_INPUT', message)
+  }
+})
+
+test('a field that does not exist', async () => {
+  const overflow = (value: object) => () => bert.encode('the', { overflow: value as Overflow })
+  await expectFailure(
+    overflow({ window: { overlap: 3 } }),
+    'ERR_INVALID_INPUT',
+    /window: the field 'overlap' does not exist/,
+  )
+  await expectFailure(
+    overflow({ sample: { window: 3 } }),
+    'ERR_INVALID_INPUT',
+    /sample: the field 'window' does not exist/,
+  )
+})

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Encoder } from 'bert-layers'
+import { convert, Encoder } from 'bert-layers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { expectFailure } from './support/errors.ts'
 import { goldenFolder, program, temporaryFolder } from './support/paths.ts'
@@ -82,4 +82,14 @@ describe('a name is found in the Hugging Face cache', () => {
       cacheDir,
     )
   })
+})
+
+test('a folder has no revisions, and no shell expands ~', async () => {
+  const load =
+    (model: string, options = {}) =>
+    () =>
+      Encoder.fromPretrained(model, options)
+  await expectFailure(load(goldenFolder('bert'), { revision: 'main' }), 'ERR_INVALID_INPUT', /revision.*is a folder/)
+  await expectFailure(load('~/no-such-model'), 'ERR_MODEL_NOT_FOUND', /No shell expands ~/)
+  await expectFailure(() => convert(goldenFolder('bert'), '~/converted'), 'ERR_INVALID_INPUT', /no shell expands ~/)
 })

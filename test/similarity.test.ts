@@ -20,6 +20,15 @@ describe('two vectors', () => {
     expect(cosineSimilarity([0, 0], [0, 0])).toBe(0)
   })
 
+  test('the cosine of vectors as long or short as there are', () => {
+    for (const [a, b] of [1e200, 1e-200, 1, 5e-324, 1e308].flatMap(a => [1e200, 1e-200, 1].map(b => [a, b] as const))) {
+      expect(cosineSimilarity([a, a], [b, b]), `${a}, ${b}`).toBeCloseTo(1, 12)
+      expect(cosineSimilarity([a, a], [b, 0])).toBeCloseTo(Math.SQRT1_2, 12)
+      expect(cosineSimilarity([a, 0], [0, b])).toBe(0)
+      expect(cosineSimilarity([a], [0])).toBe(0)
+    }
+  })
+
   test('NaN gives NaN', () => {
     for (const f of Object.values(FUNCTIONS)) expect(f([1, Number.NaN], [1, 2])).toBeNaN()
   })

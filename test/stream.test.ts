@@ -4,7 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { BertLayersError, Encoder } from 'bert-layers'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { EncoderInput, StreamProgress } from '../index.d.ts'
+import type { EncoderInput, EncodeStreamOptions, StreamProgress } from '../index.d.ts'
 import { sameBits } from './support/compare.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { goldenFolder } from './support/paths.ts'
@@ -340,4 +340,12 @@ describe('wrong arguments are refused at once', () => {
     await expectFailure(() => collect(stream), 'ERR_DISPOSED')
     await expectFailure(() => other.stream([ids(3)]), 'ERR_DISPOSED')
   })
+})
+
+test('what the encoder knows is checked at once', async () => {
+  for (const options of [{ layers: 99 }, { layers: [0, -8] }, { embed: { layers: 7 } }] as EncodeStreamOptions[]) {
+    await expectFailure(() => bert.stream(['a'], options), 'ERR_INVALID_INPUT', /layer -?\d+ does not exist/)
+  }
+  const error = await failureOf(() => bert.stream(['a'], { singal: 1 } as EncodeStreamOptions))
+  expect((error as Error).message.match(/\bsignal\b/g)).toHaveLength(2) // what was meant, and once among all
 })

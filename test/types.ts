@@ -65,6 +65,8 @@ export async function usage(signal: AbortSignal) {
   const tokens: string[] = await bert.tokenize({ words: ['a', 'b'] as const }).then(([text]) => text?.tokens ?? [])
   const one: number = await bert.countTokens({ ids: Uint32Array.of(1), attentionMask: [true] })
   const several: number[] = await bert.countTokens(['a', 'b'])
+  const either: number | number[] = await bert.countTokens('a' as string | string[])
+  const scale: Float32Array = (await bert.embed('a', { precision: 'int8' })).scales
   const { data, shape } = states.padded(-1)
   const view: Float32Array = states.token(12, 0, 3)
   const vectors = await bert.embed(['a', { text: 'a b', spans: [[0, 1]] }], { layers: [1, 12], combine: [0.3, 0.7] })
@@ -89,6 +91,8 @@ export async function usage(signal: AbortSignal) {
     tokens,
     one,
     several,
+    either,
+    scale,
     data,
     shape,
     view,

@@ -234,7 +234,9 @@ describe('what makes no sense is refused', () => {
     await expectFailure(from([]), 'ERR_INVALID_INPUT', /empty/)
     await expectFailure(from([[]]), 'ERR_INVALID_INPUT', /vectors\[0\] is empty/)
     await expectFailure(from(new Float32Array(0), { dim: 2 }), 'ERR_INVALID_INPUT', /empty/)
-    await expectFailure(from(new Float32Array(4)), 'ERR_INVALID_INPUT', /option dim is missing/)
+    await expectFailure(from(new Float32Array(4)), 'ERR_INVALID_INPUT', /or option dim/)
+    await expectFailure(from([1, 2, 3]), 'ERR_INVALID_INPUT', /give vectors, such as \[\[1, 2, 3\]\]/)
+    await expectFailure(from({ data: new Float32Array(4), dim: 2, layers: [0, 1] }), 'ERR_INVALID_INPUT', /layer\(-1\)/)
     await expectFailure(from(new Float32Array(5), { dim: 2 }), 'ERR_INVALID_INPUT', /5 numbers.*dimension 2/)
     await expectFailure(from([[1, 2], [1]]), 'ERR_INVALID_INPUT', /vectors\[1\] has 1 numbers, not 2/)
     await expectFailure(from([[1, 2]], { dim: 3 }), 'ERR_INVALID_INPUT', /dimension 2, not 3/)
@@ -247,8 +249,8 @@ describe('what makes no sense is refused', () => {
       'ERR_INVALID_INPUT',
       /vector 1 has NaN at position 1/,
     )
-    await expectFailure(from([[1, Infinity]]), 'ERR_INVALID_INPUT', /vector 0 has inf at position 1/)
-    await expectFailure(from([[1e30, 1]]), 'ERR_INVALID_INPUT', /vector 0 is too long/)
+    await expectFailure(from([[1, Infinity]]), 'ERR_INVALID_INPUT', /vector 0 has Infinity at position 1/)
+    await expectFailure(from([[1e30, 1]]), 'ERR_INVALID_INPUT', /vector 0 has numbers too large/)
     await expectFailure(from({ data: new Int8Array(4), dim: 2 }), 'ERR_INVALID_INPUT', /Float32Array.*float32/)
     await expectFailure(from({ data: new Float32Array(4), dim: 0 }), 'ERR_INVALID_INPUT', /dim/)
     for (const wrong of [undefined, null, 'a', 3, {}, new Float64Array(4)]) {

@@ -22,7 +22,7 @@ export class Embeddings<P extends Precision> implements Contract<P> {
   readonly data: VectorData[P]
   readonly dim: number
   readonly precision: P
-  readonly scales: Float32Array | undefined
+  readonly scales: Contract<P>['scales']
   readonly layers: readonly number[] | undefined
   readonly pooling: Contract['pooling']
   readonly normalized: boolean
@@ -33,7 +33,7 @@ export class Embeddings<P extends Precision> implements Contract<P> {
     batch: Batch,
     precision: P,
     data: VectorData[P],
-    scales: Float32Array | undefined,
+    scales: Contract<P>['scales'],
     layers: readonly number[] | undefined,
   ) {
     this.data = data
@@ -72,7 +72,7 @@ export class Embeddings<P extends Precision> implements Contract<P> {
     const slot = this.layers.indexOf(layer < 0 ? numLayers + 1 + layer : layer)
     if (slot < 0) throw invalidInput(`layer ${describe(layer)} was not asked for; there are ${this.layers.join(', ')}`)
     const count = starts[starts.length - 1]!
-    const scales = this.scales?.subarray(slot * count, (slot + 1) * count)
+    const scales = this.scales?.subarray(slot * count, (slot + 1) * count) as Contract<P>['scales']
     return new Embeddings(
       this.#batch,
       this.precision,
@@ -88,7 +88,8 @@ export class Embeddings<P extends Precision> implements Contract<P> {
     const [count, start, end] = [starts[starts.length - 1]!, starts[text]!, starts[text + 1]!]
     const slots = (all.layers ?? [0]).map((_, slot) => [slot * count + start, slot * count + end] as const)
     const data = joined(slots.map(([from, to]) => all.#vectors(from, to)))
-    const scales = all.scales && joined(slots.map(([from, to]) => all.scales!.subarray(from, to)))
+    const scales = (all.scales &&
+      joined(slots.map(([from, to]) => all.scales!.subarray(from, to)))) as Contract<P>['scales']
     const batch: Batch = {
       ...all.#batch,
       texts: [all.texts[text]!],
@@ -133,7 +134,7 @@ export function embeddings<P extends Precision>(
     { texts, starts, hasSpans, pooling, normalized, dim, numLayers },
     precision,
     ofThisRealm(data) as VectorData[P],
-    native.scales && ofThisRealm(native.scales),
+    (native.scales && ofThisRealm(native.scales)) as Contract<P>['scales'],
     layers && Object.freeze([...layers]),
   )
 }

@@ -90,6 +90,7 @@ export class Encoder implements api.Encoder {
     options?: api.EncodeStreamOptions | api.EmbedStreamOptions,
   ): AsyncGenerator<api.StreamedStates<I> | api.StreamedVectors<I, api.Precision>, void, undefined> {
     const settings = readStreamOptions(options, this.#open().batchTokens)
+    checkLayersOf(this.config, settings.embed ? settings.embed.request.layers : settings.encode.layers)
     const inputs = readSource<I>(source)
     if (settings.embed !== undefined) {
       const { request } = settings.embed
@@ -114,6 +115,7 @@ export class Encoder implements api.Encoder {
 
   countTokens(input: api.EncoderInput, options?: api.TokenizeOptions): Promise<number>
   countTokens(inputs: readonly api.EncoderInput[], options?: api.TokenizeOptions): Promise<number[]>
+  countTokens(inputs: Inputs, options?: api.TokenizeOptions): Promise<number | number[]>
   async countTokens(inputs: Inputs, options?: api.TokenizeOptions): Promise<number | number[]> {
     const { starts } = (await this.#tokens(inputs, options)).columns
     const counts = Array.from(starts.subarray(1), (end, text) => end - starts[text]!)
@@ -204,6 +206,16 @@ export class Encoder implements api.Encoder {
       'this encoder was disposed: load the model again with Encoder.fromPretrained',
     )
   }
+}
+
+/** Rust says so of every call; a stream's first call would come late. */
+function checkLayersOf({ numLayers }: api.EncoderConfig, layers: number[] = []): void {
+  const wrong = layers.find(layer => layer > numLayers || layer < -numLayers - 1)
+  if (wrong === undefined) return
+  throw invalidInput(
+    `layer ${wrong} does not exist: this model has layers 0 (the embedding output) to ${numLayers}, or -1 to -${numLayers + 1} ` +
+      'from the end',
+  )
 }
 
 function newCancelFlag(): CancelFlag {

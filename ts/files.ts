@@ -6,7 +6,7 @@ import { readModel } from './inputs.ts'
 import { explain, locate } from './locate.ts'
 import { native } from './native.ts'
 import { checkBoolean, checkCallback, checkDtype, checkSignal, keysOf, optionalText, readOptions } from './options.ts'
-import { checkText, describe } from './validate.ts'
+import { checkText, describe, isTilde } from './validate.ts'
 
 const INSPECT_KEYS = keysOf<api.InspectOptions>({
   revision: true,
@@ -50,6 +50,7 @@ export async function convert(source: string, target: string, options?: api.Conv
   }
   const model = readModel(source)
   if (checkText(target, 'target') === '') throw invalidInput(`target must be a folder, not ${describe(target)}`)
+  if (isTilde(target)) throw invalidInput(`target ${target}: no shell expands ~ here, give the whole path`)
   where.signal?.throwIfAborted()
   const place = await locate(model, where)
   where.signal?.throwIfAborted()

@@ -42,7 +42,10 @@ function readSpans(spans: unknown, length: number, what: string): Uint32Array {
   return Uint32Array.from(
     spans.flatMap((span: unknown, index) => {
       const isPair = isArrayLike(span) && span.length === 2
-      if (!isPair) throw invalidInput(`${what}: span ${index} must be [start, end], not ${describe(span)}`)
+      if (!isPair) {
+        const given = isArrayLike(span) ? `an array of ${span.length}` : describe(span)
+        throw invalidInput(`${what}: span ${index} must be [start, end], two numbers, not ${given}`)
+      }
       const [start, end] = [span[0], span[1]]
       if (Number.isInteger(start) && Number.isInteger(end)) {
         const bounds = [start as number, end as number] as const

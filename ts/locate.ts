@@ -1,12 +1,13 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProgressCallback } from '../index.d.ts'
 import type { LoadRequest } from './binding.ts'
-import { BertLayersError } from './errors.ts'
+import { BertLayersError, invalidInput } from './errors.ts'
 import { isHubName } from './hub/names.ts'
 import { offlineVariable } from './hub/settings.ts'
 import { readModel } from './inputs.ts'
 import { defaultModelFolder, packageFolders } from './packages.ts'
+import { isTilde } from './validate.ts'
 
 export interface Place {
   request: Pick<LoadRequest, 'model' | 'packageFolders' | 'revision' | 'cacheDir'>
@@ -30,6 +31,9 @@ export async function locate(model: string | undefined, options: LocateOptions):
   if (model === undefined) return { request: { model: defaultModelFolder(), packageFolders: [] }, hint: '' }
   const name = readModel(model)
   const { revision, cacheDir, localFilesOnly, progressCallback, signal } = options
+  if (revision !== undefined && isFolder(name)) {
+    throw invalidInput(`option revision is of models on the hub, and ${name} is a folder: leave it out`)
+  }
   // A package has no revisions.
   const packages = revision === undefined ? packageFolders(name) : []
   const isLocal = existsSync(name) || packages.some(folder => existsSync(join(folder, 'config.json')))
@@ -40,13 +44,21 @@ export async function locate(model: string | undefined, options: LocateOptions):
     if (cacheDir !== undefined) request.cacheDir = cacheDir
     return {
       request,
-      hint: offline === undefined || !isHubName(name) ? '' : `. Nothing is downloaded, because ${offline}`,
+      hint: isTilde(name)
+        ? '. No shell expands ~ here: give the whole path'
+        : offline === undefined || !isHubName(name)
+          ? ''
+          : `. Nothing is downloaded, because ${offline}`,
     }
   }
   // Not before it is needed: it brings an HTTP client.
   const { hubSnapshot } = await import('./hub/snapshot.ts')
   const folder = await hubSnapshot({ model: name, revision, cacheDir, progressCallback, signal })
   return { request: { model: folder, packageFolders: [] }, hint: '' }
+}
+
+function isFolder(name: string): boolean {
+  return statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
 /** The error of a place where nothing was found, with the reason why the hub was not asked. */

@@ -34,11 +34,7 @@ function readTruncate(truncate: unknown, head: unknown): NativeOverflow {
 
 function readWindow(value: unknown): NativeOverflow {
   if (!isObject(value)) throw invalidInput(`option overflow: window must be an object, not ${describe(value)}`)
-  const { size, stride, merge } = checkKeys(
-    value,
-    ['size', 'stride', 'merge'],
-    'option overflow: window has a field that',
-  )
+  const { size, stride, merge } = checkKeys(value, ['size', 'stride', 'merge'], 'option overflow: window: the field')
   const overflow: NativeOverflow = { kind: 'window' }
   if (size !== undefined) overflow.size = checkCount(size, 'option overflow: size', 1)
   if (stride !== undefined) overflow.stride = checkCount(stride, 'option overflow: stride', 1)
@@ -51,7 +47,7 @@ function readWindow(value: unknown): NativeOverflow {
 
 function readSample(value: unknown): NativeOverflow {
   if (!isObject(value)) throw invalidInput(`option overflow: sample must be { windows, seed }, not ${describe(value)}`)
-  const { windows, seed } = checkKeys(value, ['windows', 'seed'], 'option overflow: sample has a field that')
+  const { windows, seed } = checkKeys(value, ['windows', 'seed'], 'option overflow: sample: the field')
   return {
     kind: 'sample',
     windows: checkCount(windows, 'option overflow: windows', 1),

@@ -12,6 +12,31 @@ export function dot(a: NumericVector, b: NumericVector): number {
 
 export function cosineSimilarity(a: NumericVector, b: NumericVector): number {
   checkPair(a, b)
+  return inRange(a) && inRange(b) ? cosine(a, b) : cosine(scaled(a), scaled(b))
+}
+
+/** Squares of larger numbers are infinite, those of smaller ones zero. */
+const [SMALLEST, LARGEST] = [1e-75, 1e70]
+
+function inRange(vector: NumericVector): boolean {
+  const size = largest(vector)
+  return size === 0 || (size > SMALLEST && size < LARGEST)
+}
+
+/** The same direction, its largest component 1. */
+function scaled(vector: NumericVector): NumericVector {
+  const size = largest(vector)
+  return size === 0 ? vector : Float64Array.from(vector, x => x / size)
+}
+
+/** NaN where the vector has one. */
+function largest(vector: NumericVector): number {
+  let most = 0
+  for (let i = 0; i < vector.length; i++) most = Math.max(most, Math.abs(vector[i]!))
+  return most
+}
+
+function cosine(a: NumericVector, b: NumericVector): number {
   let product = 0
   let aa = 0
   let bb = 0
@@ -20,10 +45,8 @@ export function cosineSimilarity(a: NumericVector, b: NumericVector): number {
     aa += a[i]! * a[i]!
     bb += b[i]! * b[i]!
   }
-  // One root is rounded once, and so makes equal directions exactly 1; two do not leave the range of numbers so early.
-  const squares = aa * bb
-  const inRange = squares > Number.MIN_VALUE / Number.EPSILON && squares < Infinity
-  const lengths = inRange ? Math.sqrt(squares) : Math.sqrt(aa) * Math.sqrt(bb)
+  // One root is rounded once, and so makes equal directions exactly 1.
+  const lengths = Math.sqrt(aa * bb)
   // Rounding may leave the interval by a hair, and then Math.acos gives NaN.
   return lengths === 0 ? 0 : Math.max(-1, Math.min(1, product / lengths))
 }

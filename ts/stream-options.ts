@@ -6,6 +6,8 @@ import type { StreamSettings } from './stream.ts'
 import { checkCount, describe, isObject } from './validate.ts'
 
 const STREAM_KEYS = keysOf<StreamOptions>({ batchTokens: true, window: true, progressCallback: true, signal: true })
+/** Both have `signal`. */
+const KEYS = [...new Set(['embed', ...STREAM_KEYS, ...ENCODE_KEYS])]
 
 interface ToEncode extends StreamSettings {
   encode: ReturnType<typeof readEncodeOptions>
@@ -21,11 +23,7 @@ interface ToEmbed extends StreamSettings {
  * each other, is a small part of it: four times for vectors, twice for hidden states, whose results are large.
  */
 export function readStreamOptions(value: unknown, busyTokens: number): ToEncode | ToEmbed {
-  const options = readOptions<EncodeStreamOptions & EmbedStreamOptions>(value, [
-    'embed',
-    ...STREAM_KEYS,
-    ...ENCODE_KEYS,
-  ])
+  const options = readOptions<EncodeStreamOptions & EmbedStreamOptions>(value, KEYS)
   const { embed, batchTokens, window, progressCallback, signal, ...encode } = options
   const usual = (embed === undefined ? 2 : 4) * busyTokens
   const tokens = batchTokens === undefined ? usual : checkCount(batchTokens, 'option batchTokens', 1)

@@ -59,6 +59,11 @@ export function checkCount(value: unknown, what: string, least: number, most = M
   throw invalidInput(`${what} must be a whole number from ${least} to ${most}, not ${describeNumber(value)}`)
 }
 
+/** A path that a shell would have expanded, and nothing here does. */
+export function isTilde(path: string): boolean {
+  return /^~(?=[/\\]|$)/.test(path)
+}
+
 /** A value as an error message shows it. */
 export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `the bigint ${value}n`

@@ -21,6 +21,9 @@ export function readVectors(value: unknown, what: string, dim: number | undefine
     return typeof value[0] === 'number' ? flat(value, what, dim) : rows(value, what, dim)
   }
   if (isObject(value) && 'data' in value && 'dim' in value) {
+    if ('layers' in value && value.layers !== undefined) {
+      throw invalidInput(`${what} hold the vectors of several layers (combine 'none'): give one's, such as layer(-1)`)
+    }
     if (!types.isFloat32Array(value.data)) {
       throw invalidInput(
         `${what}.data must be a Float32Array, not ${describe(value.data)}: embed in precision 'float32'`,
@@ -41,7 +44,9 @@ export function checkDim(value: unknown, what: string): number {
 function matrix(data: Float32Array, dim: number | undefined, what: string): Matrix {
   if (data.length === 0) throw invalidInput(`${what} are empty: give at least one vector`)
   if (dim === undefined) {
-    throw invalidInput(`option dim is missing: of a Float32Array it must say how many numbers are one vector`)
+    throw invalidInput(
+      `${what} are one array of numbers: give vectors, such as [[1, 2, 3]], or option dim, how many numbers are one vector`,
+    )
   }
   if (data.length % dim !== 0) {
     throw invalidInput(`${what} have ${data.length} numbers, which is no whole number of vectors of dimension ${dim}`)

@@ -52,6 +52,9 @@ export interface EmbedCommand extends TextsCommand {
   /** Undefined: as the model's files say. */
   pool: Pool | undefined
   normalize: true | undefined
+  prompt: string | undefined
+  maxTokens: number | undefined
+  truncateDim: number | undefined
   format: EmbedFormat
 }
 
@@ -95,6 +98,9 @@ const OPTIONS = {
   combine: { type: 'string' },
   pool: { type: 'string' },
   normalize: { type: 'boolean' },
+  prompt: { type: 'string' },
+  'max-tokens': { type: 'string' },
+  'truncate-dim': { type: 'string' },
   overflow: { type: 'string' },
   dtype: { type: 'string' },
   'last-layer': { type: 'string' },
@@ -114,7 +120,17 @@ const OF_COMMAND = {
   convert: ['dtype', 'force', ...WHERE],
 } as const
 /** The options that only embed has. */
-const OF_EMBED = ['combine', 'pool', 'normalize'] as const
+const OF_EMBED = ['combine', 'pool', 'normalize', 'prompt', 'max-tokens', 'truncate-dim'] as const
+/** Options of the API that no command has. */
+const OF_API = [
+  'precision',
+  'prompt-name',
+  'include-special-tokens',
+  'add-special-tokens',
+  'words',
+  'pooler',
+  'attentions',
+]
 const OPTION_NAMES = Object.keys(OPTIONS)
 
 const COMMANDS = 'encode, embed, tokenize, inspect, convert'
@@ -149,6 +165,9 @@ function readEmbed(texts: string[], values: Values): EmbedCommand {
     combine: oneOf(COMBINES, values.combine ?? 'mean', 'combine'),
     pool: pool === undefined ? undefined : usage(() => checkPool(pool)),
     normalize: values.normalize ? true : undefined,
+    prompt: values.prompt,
+    maxTokens: readNumber('max-tokens', values['max-tokens']),
+    truncateDim: readNumber('truncate-dim', values['truncate-dim']),
     format: oneOf(EMBED_FORMATS, values.format ?? 'jsonl', 'format'),
   }
 }
@@ -227,9 +246,9 @@ function parse(args: string[]) {
   } catch (error) {
     const unknown = /^Unknown option '(-[^']*)'/.exec((error as Error).message)?.[1]
     if (unknown === undefined) throw new UsageError((error as Error).message)
-    const meant = meantBy(unknown)
-    const hint = meant.length === 0 ? '' : ` Did you mean ${meant.join(' or ')}?`
-    throw new UsageError(`there is no option ${unknown}.${hint} A text that begins with a dash goes behind --`)
+    throw new UsageError(
+      `there is no option ${unknown}.${hintFor(unknown)} A text that begins with a dash goes behind --`,
+    )
   }
   checkGivenOnce(parsed.tokens)
   return parsed
@@ -247,6 +266,13 @@ function checkGivenOnce(tokens: ReturnType<typeof parseKnown>['tokens']): void {
     if (given.has(token.name)) throw new UsageError(`--${token.name} is given more than once`)
     given.add(token.name)
   }
+}
+
+function hintFor(unknown: string): string {
+  const spelled = unknown.replace(/^-+/, '').replaceAll(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+  if (OF_API.includes(spelled)) return ' It is an option of the library; the commands have a part of them.'
+  const meant = meantBy(unknown)
+  return meant.length === 0 ? '' : ` Did you mean ${meant.join(' or ')}?`
 }
 
 /** What an option that does not exist could mean, such as --model for -m and --format json for --json. */
@@ -279,6 +305,12 @@ function readLayers(value: string): 'all' | number[] {
 function readLayer(value: string): number {
   if (/^\s*-?\d+\s*$/.test(value)) return Number(value)
   throw new UsageError(`--layers must be all or whole numbers such as 0,6,-1; it has '${value}'`)
+}
+
+function readNumber(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  if (/^\d{1,9}$/.test(value) && Number(value) > 0) return Number(value)
+  throw new UsageError(`--${name} must be a whole number from 1 on, not '${value}'`)
 }
 
 function readThreads(value: string | undefined): number | string | undefined {

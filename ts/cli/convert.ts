@@ -1,9 +1,15 @@
+import { BertLayersError } from '../errors.ts'
 import { convert } from '../files.ts'
 import type { ConvertCommand } from './arguments.ts'
 import { megabytes } from './inspect.ts'
 import { SIGNALS, writeAll } from './output.ts'
 import { progressBar } from './progress.ts'
 import { printable } from './text.ts'
+
+/** What the library calls force is --force here. */
+function asOption(message: string): string {
+  return message.replace(', or force to replace ', ', or --force to replace ')
+}
 
 /** Converts a model; what is interrupted leaves nothing behind. */
 export async function convertCommand({ name: _, source, target, ...options }: ConvertCommand): Promise<void> {
@@ -13,8 +19,9 @@ export async function convertCommand({ name: _, source, target, ...options }: Co
   for (const signal of SIGNALS) process.once(signal, interrupted)
   const done = await convert(source, target, { ...options, progressCallback: bar.update, signal: controller.signal })
     .catch(error => {
-      if (!controller.signal.aborted) throw error
-      return undefined
+      if (controller.signal.aborted) return undefined
+      if (error instanceof BertLayersError) throw new BertLayersError(error.code, asOption(error.message))
+      throw error
     })
     .finally(() => {
       bar.end()

@@ -14,9 +14,18 @@ const FORMATTERS: Record<EmbedFormat, (vectors: Embeddings, texts: string[], mod
   }
 
 export async function embedCommand(command: EmbedCommand): Promise<void> {
-  const { layers, combine, pool, normalize, overflow, format, out } = command
+  const { layers, combine, pool, normalize, prompt, maxTokens, truncateDim, overflow, format, out } = command
   await withTexts(command, async (encoder, texts, model) => {
-    const vectors = await encoder.embed(texts, { layers, combine, pool, normalize, overflow })
+    const vectors = await encoder.embed(texts, {
+      layers,
+      combine,
+      pool,
+      normalize,
+      prompt,
+      maxTokens,
+      truncateDim,
+      overflow,
+    })
     if (vectors.pooling.source === 'default') {
       process.stderr.write(
         "The model's files do not say how to pool: this is the mean of the tokens. --pool chooses.\n",

@@ -39,9 +39,14 @@ Options:
   --combine C      embed: how layers become one: mean (the default), sum, max, concat
   --pool P         embed: how tokens become one: mean, cls, max, last, weightedmean, pooler; without it: as the model's files say
   --normalize      embed: makes vectors unit length; without it: as the model's files say
+  --prompt P       embed: a text that is put before each; without it: as the model's files say; '' for none
+  --max-tokens N   embed: the most tokens of a text; without it: as the model's files say
+  --truncate-dim N embed: only the first N numbers of a vector
   --out FILE       write there, not to standard output; FILE appears when it is complete
   -h, --help       this text
   -v, --version    the version; -V too
+
+These are a part of what the library can do: index.d.ts has all of its options.
 
 Examples:
   bert-layers encode '你好，世界！'

@@ -129,7 +129,7 @@ impl Encoder {
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
             let Written { states, pooler, .. } = rest.apply(&tokens, written, num_layers, hidden_size)?;
             let data = pooler.unwrap_or_else(|| states.into_vec());
-            Ok(Embeddings::new(data, width, dim, precision, used, layers, starts, tokens, cuts))
+            Embeddings::new(data, width, dim, precision, used, layers, starts, tokens, cuts)
         })
     }
 
@@ -159,7 +159,7 @@ impl Encoder {
         let most = self.config().max_tokens();
         match (options.max_tokens, self.sentence_config().max_tokens) {
             (Some(tokens), _) if !(1..=most).contains(&tokens) => {
-                Err(Error::InvalidInput(format!("max_tokens must be 1 to {most}, what this model takes, not {tokens}")))
+                Err(Error::InvalidInput(format!("maxTokens must be 1 to {most}, what this model takes, not {tokens}")))
             }
             (Some(tokens), _) => Ok(Limit { tokens, whose: "that maxTokens allows" }),
             (None, Some(tokens)) if tokens < most => Ok(Limit {
@@ -252,7 +252,7 @@ fn prompt<'a>(options: &'a EmbedOptions, sentence: &'a SentenceConfig) -> Result
 fn truncated(dim: Option<usize>, width: usize) -> Result<usize> {
     match dim {
         Some(dim) if !(1..=width).contains(&dim) => {
-            Err(Error::InvalidInput(format!("truncate_dim must be 1 to {width}, the length of a vector, not {dim}")))
+            Err(Error::InvalidInput(format!("truncateDim must be 1 to {width}, the length of a vector, not {dim}")))
         }
         Some(dim) => Ok(dim),
         None => Ok(width),

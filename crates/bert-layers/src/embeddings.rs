@@ -1,9 +1,9 @@
 //! The vectors of texts and spans.
 
-use crate::Tokens;
 use crate::pool::Pool;
 use crate::precision::{Precision, Vectors};
 use crate::sequences::Cuts;
+use crate::{Error, Result, Tokens};
 
 /// One vector a text, or a span of a text, and with [`Combine::None`](crate::Combine::None) one a layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ impl Embeddings {
         starts: Vec<usize>,
         tokens: Tokens,
         cuts: Cuts,
-    ) -> Self {
+    ) -> Result<Self> {
         if dim < width {
             let count = data.len() / width;
             for vector in 1..count {
@@ -71,9 +71,15 @@ impl Embeddings {
             data.shrink_to_fit(); // so that it can be handed on as it is
         }
         if used.normalize {
+            // An infinite number leaves no direction: the others would be 0 beside it.
+            if data.iter().any(|x| !x.is_finite()) {
+                return Err(Error::InvalidInput(
+                    "a vector has numbers beyond float32, so it has no direction to normalize: give combine smaller weights".into(),
+                ));
+            }
             data.chunks_exact_mut(dim).for_each(normalize);
         }
-        Self { vectors: Vectors::new(data, dim, precision), dim, layers, starts, used, tokens, cuts }
+        Ok(Self { vectors: Vectors::new(data, dim, precision), dim, layers, starts, used, tokens, cuts })
     }
 
     /// The vectors in float32 `[text or span][dim]`; none in another precision, or for a layer that is not there. `layer` counts

@@ -101,33 +101,41 @@ impl Overflow {
         }
     }
 
-    /// Cuts a text of `content` tokens into pieces of at most `room` tokens, which is fewer.
+    /// Whether texts with room for so many tokens beside their special ones could be cut like this, be they long or short: an
+    /// option that cannot work is wrong before the first long text comes.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for a choice that makes no sense with so much room.
-    pub(crate) fn cut(&self, content: usize, room: usize) -> Result<Option<Cut>> {
-        Ok(Some(match self {
-            Overflow::Error => return Ok(None),
+    pub(crate) fn check(&self, room: usize) -> Result<()> {
+        let invalid = |message: String| Err(Error::InvalidInput(format!("overflow: {message}")));
+        match self {
+            Overflow::Window(Window { size: Some(size), .. }) if room == 0 => {
+                invalid(format!("a window's size of {size} leaves no room beside the special tokens: make it larger"))
+            }
+            Overflow::Window(Window { stride: Some(stride), .. }) if *stride > room => invalid(format!(
+                "with a stride of {stride} tokens, windows of {room} (special tokens not counted) would leave tokens out"
+            )),
+            Overflow::Truncate(Truncate::HeadTail { head: Some(head) }) if *head > room => invalid(format!(
+                "a head of {head} tokens is more than there is room for beside the special tokens, {room}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts a text of `content` tokens into pieces of at most `room` tokens, which is fewer, and for which [`check`](Self::check) holds.
+    pub(crate) fn cut(&self, content: usize, room: usize) -> Option<Cut> {
+        Some(match self {
+            Overflow::Error => return None,
             Overflow::Truncate(truncate) => {
                 let head = match truncate {
                     Truncate::Head => room,
                     Truncate::Tail => 0,
                     Truncate::HeadTail { head } => head.unwrap_or((room + 2) / 4),
                 };
-                if head > room {
-                    return Err(Error::InvalidInput(format!(
-                        "overflow: a head of {head} tokens is more than there is room for beside the special tokens, {room}"
-                    )));
-                }
                 Cut::Kept([0..head, content - (room - head)..content])
             }
             Overflow::Window(Window { stride, .. }) => {
                 let stride = stride.unwrap_or(room.div_ceil(2));
-                if stride > room {
-                    return Err(Error::InvalidInput(format!(
-                        "overflow: with a stride of {stride} tokens, windows of {room} (special tokens not counted) would leave tokens out"
-                    )));
-                }
                 let last = content - room;
                 let starts = (0..last).step_by(stride).chain([last]);
                 Cut::Windows(starts.map(|start| start..start + room).collect())
@@ -142,7 +150,7 @@ impl Overflow {
                 let start = |(i, before): (usize, &usize)| i * room + before;
                 Cut::Sampled(before.iter().enumerate().map(start).map(|start| start..start + room).collect())
             }
-        }))
+        })
     }
 }
 

@@ -61,8 +61,12 @@ impl Sequences {
         let whole = overflow.whole(limit.tokens)?;
         let mut cuts = Vec::new();
         for text in 0..tokens.texts() {
-            if tokens.rows(text).len() > whole {
-                let ends = Ends::of(&tokens, text);
+            let (count, ends) = (tokens.rows(text).len(), Ends::of(&tokens, text));
+            // A pair is never cut, and where there are special tokens only, nobody knows what content would leave room for.
+            if ends.count() < count && !is_pair(&tokens, text) {
+                overflow.check(whole.saturating_sub(ends.count()))?;
+            }
+            if count > whole {
                 cuts.push((text, ends, cut(&tokens, text, ends, Limit { tokens: whole, ..limit }, overflow)?));
             }
         }
@@ -294,6 +298,14 @@ impl Ends {
         let suffix = special[prefix..].iter().rev().take_while(|&&special| special).count();
         Self { prefix, suffix }
     }
+
+    fn count(self) -> usize {
+        self.prefix + self.suffix
+    }
+}
+
+fn is_pair(tokens: &Tokens, text: usize) -> bool {
+    tokens.sequence_ids[tokens.rows(text)].contains(&Some(1))
 }
 
 /// Cuts one text that is too long.
@@ -301,18 +313,16 @@ fn cut(tokens: &Tokens, text: usize, ends: Ends, limit: Limit, overflow: &Overfl
     let rows = tokens.rows(text);
     let too_many =
         |advice| Error::TooManyTokens { text, tokens: rows.len(), limit: limit.tokens, whose: limit.whose, advice };
-    let pair = tokens.sequence_ids[rows.clone()].contains(&Some(1));
-    if pair {
+    if is_pair(tokens, text) {
         return Err(too_many("a pair is never cut: shorten one of its texts"));
     }
-    let special = ends.prefix + ends.suffix;
-    let content = rows.len() - special;
-    let room = limit.tokens.saturating_sub(special);
+    let content = rows.len() - ends.count();
+    let room = limit.tokens.saturating_sub(ends.count());
     if overflow != &Overflow::Error && (room == 0 || content == 0) {
         return Err(too_many("the special tokens leave no room for others"));
     }
     overflow
-        .cut(content, room)?
+        .cut(content, room)
         .ok_or_else(|| too_many("shorten the text, or choose an overflow such as 'window' or 'truncate'"))
 }
 

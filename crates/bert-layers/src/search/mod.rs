@@ -121,8 +121,17 @@ fn length(vector: &[f32], what: &str, index: usize) -> Result<f64> {
     }
     let found = vector.iter().enumerate().find(|(_, x)| !x.is_finite());
     Err(Error::InvalidInput(match found {
-        Some((place, x)) => format!("{what} {index} has {x} at position {place}: a search takes finite numbers only"),
-        None => format!("{what} {index} is too long: the square of its length must be a float32"),
+        Some((place, x)) => {
+            let x = if x.is_nan() {
+                "NaN"
+            } else if *x > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            };
+            format!("{what} {index} has {x} at position {place}: a search takes finite numbers only")
+        }
+        None => format!("{what} {index} has numbers too large: the square of its length must be a float32"),
     }))
 }
 
