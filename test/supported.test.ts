@@ -18,7 +18,7 @@ const files = rows('| file | what is read | proof |')
 test("README's families are those that load", async () => {
   const folder = copyTinyModel(mkdtempSync(join(tmpdir(), 'bert-layers-')))
   editConfig(folder, { model_type: 'gpt2' })
-  const { message } = await failureOf(() => Encoder.fromPretrained(folder))
+  const { message } = (await failureOf(() => Encoder.fromPretrained(folder))) as Error
   rmSync(folder, { recursive: true })
   const loaded = message.split('supported: ')[1]!.split(', ')
   const listed = families.flatMap(row => [...row.split('|')[2]!.matchAll(/`([^`]+)`/g)].map(match => match[1]!))
