@@ -216,7 +216,7 @@ fn what_makes_no_sense_is_an_error() {
     let window = |size, stride| Overflow::Window(Window { size, stride, merge: Merge::Center });
     for (overflow, code) in [
         (Overflow::Error, "ERR_TOO_MANY_TOKENS"),
-        (window(Some(2), None), "ERR_TOO_MANY_TOKENS"), // no room beside the special tokens
+        (window(Some(2), None), "ERR_INVALID_INPUT"), // no room beside the special tokens
         (window(Some(0), None), "ERR_INVALID_INPUT"),
         (window(Some(21), None), "ERR_INVALID_INPUT"),
         (window(None, Some(0)), "ERR_INVALID_INPUT"),
