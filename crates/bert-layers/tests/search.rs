@@ -159,8 +159,8 @@ fn what_makes_no_sense_is_refused() {
     refused(&[1.0], 0, "at least one");
     refused(&[1.0; 7], 2, "7 numbers");
     refused(&[1.0, 2.0, 3.0, f32::NAN], 2, "vector 1 has NaN at position 1");
-    refused(&[1.0, 2.0, f32::INFINITY, 0.0], 2, "vector 1 has inf at position 0");
-    refused(&[1e30, 2.0], 2, "vector 0 is too long");
+    refused(&[1.0, 2.0, f32::INFINITY, 0.0], 2, "vector 1 has Infinity at position 0");
+    refused(&[1e30, 2.0], 2, "vector 0 has numbers too large");
 
     let index = index(&[1.0, 2.0], 2, Metric::Dot, IndexPrecision::Float32, true);
     let options = SearchOptions::default();
