@@ -41,7 +41,8 @@ impl Model {
     /// Writes a file of the folder.
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.0.join(name);
-        let written = std::fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| std::fs::write(path, bytes));
+        let written =
+            std::fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| std::fs::write(path, bytes));
         written.expect("writable");
     }
 

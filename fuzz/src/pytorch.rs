@@ -28,7 +28,9 @@ impl Beside {
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         let pickle = ("pytorch_model/data.pkl", pickle);
-        for (name, bytes) in [pickle].into_iter().chain(self.0.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))) {
+        for (name, bytes) in
+            [pickle].into_iter().chain(self.0.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())))
+        {
             archive.start_file(name, options).and_then(|()| Ok(archive.write_all(bytes)?)).expect("written");
         }
         archive.finish().expect("an archive").into_inner()

@@ -142,9 +142,7 @@ impl ModelConfig {
             "nomic_bert" => ModelConfig::NomicBert(NomicBertConfig::from_fields(&fields)?),
             _ => {
                 let known = MODEL_TYPES.join(", ");
-                return Err(
-                    fields.unsupported(format!("model_type '{family}' is not supported; supported: {known}"))
-                );
+                return Err(fields.unsupported(format!("model_type '{family}' is not supported; supported: {known}")));
             }
         })
     }

@@ -113,9 +113,8 @@ pub(super) fn add_tokens(tokenizer: &mut Tokenizer, config: &Config, special: Ve
     add(config.additional_special_tokens()?)?;
     match known.iter().find(|(id, token)| tokenizer.token_to_id(&token.content) != Some(*id)) {
         None => Ok(()),
-        Some((id, AddedToken { content, .. })) => Err(config.invalid(format!(
-            "added_tokens_decoder gives '{content}' the id {id}, which the vocabulary contradicts"
-        ))),
+        Some((id, AddedToken { content, .. })) => Err(config
+            .invalid(format!("added_tokens_decoder gives '{content}' the id {id}, which the vocabulary contradicts"))),
     }
 }
 

@@ -59,7 +59,8 @@ fn sequence(list: &str, step: &Value, times: usize) -> Value {
 /// The library takes eight bytes for each four that a table declares: here 8 GB.
 #[test]
 fn a_table_of_replacements_has_what_it_declares() {
-    let tables = [charsmap(u32::MAX, &[], b""), charsmap(1028, &[0; 256], b""), json!({"precompiled_charsmap": "AAAA="})];
+    let tables =
+        [charsmap(u32::MAX, &[], b""), charsmap(1028, &[0; 256], b""), json!({"precompiled_charsmap": "AAAA="})];
     let nested = sequence("normalizers", &sequence("normalizers", &tables[0], 1), 1);
     refuses("charsmap", "normalizer", tables.into_iter().chain([nested]), "precompiled_charsmap is damaged");
 }
@@ -70,18 +71,18 @@ fn what_shows_in_some_text_is_an_error_there() {
     let folder = folder("text");
     let sound = folder.read(FILE);
     let mut trie = [0; 256];
-    trie[usize::from(b'z')] = 1 << 30 | 1 << 8 | u32::from(b'z');
+    trie[usize::from(b'~')] = 1 << 30 | 1 << 8 | u32::from(b'~');
     folder.write(FILE, &with(&folder, "normalizer", charsmap(1024, &trie, b"a\0")));
     let encoder = folder.load().expect("sound for other texts");
     encode(&encoder, "a b").expect("sound for this text");
-    let error = encode(&encoder, "a z").expect_err("it leads nowhere");
+    let error = encode(&encoder, "a ~").expect_err("it leads nowhere");
     assert_eq!((error.code(), error.to_string().contains("cannot encode this text")), (INVALID, true), "{error}");
     // A pattern that backtracks for ever: the library for regular expressions gives up, in a panic.
-    let split = json!({"type": "Split", "pattern": {"Regex": "(a|a)*b"}, "behavior": "Isolated", "invert": false});
+    let split = json!({"type": "Split", "pattern": {"Regex": "^(a|a)*$"}, "behavior": "Isolated", "invert": false});
     folder.write(FILE, &sound);
     folder.write(FILE, &with(&folder, "pre_tokenizer", split));
     let encoder = folder.load().expect("sound for other texts");
-    let error = encode(&encoder, &"a".repeat(40)).expect_err("too many ways");
+    let error = encode(&encoder, &format!("{}!", "a".repeat(40))).expect_err("too many ways");
     assert_eq!((error.code(), error.to_string().contains("cannot encode this text")), (INVALID, true), "{error}");
 }
 
@@ -113,9 +114,7 @@ fn texts_do_not_explode() {
 #[test]
 fn few_tokens_are_put_around_a_text() {
     let special = |ids: usize| json!({"x": {"id": "x", "ids": vec![0; ids], "tokens": vec!["x"; ids]}});
-    let template = |piece: Value, times: usize, ids: usize| {
-        json!({"type": "TemplateProcessing", "single": vec![piece.clone(); times], "pair": [piece], "special_tokens": special(ids)})
-    };
+    let template = |piece: Value, times: usize, ids: usize| json!({"type": "TemplateProcessing", "single": vec![piece.clone(); times], "pair": [piece], "special_tokens": special(ids)});
     let token = json!({"SpecialToken": {"id": "x", "type_id": 0}});
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
     let templates = [template(token, 10, 10_000), template(text, 10_000, 1)];
@@ -124,9 +123,7 @@ fn few_tokens_are_put_around_a_text() {
 
 #[test]
 fn added_tokens_are_few_and_short() {
-    let token = |content: String| {
-        json!({"id": 5, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false})
-    };
+    let token = |content: String| json!({"id": 5, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false});
     let lists = [json!([token("x".repeat(2 << 20))]), (0..40_000).map(|i| token(format!("{i:0>40}"))).collect()];
     refuses("added", "added_tokens", lists, "it adds tokens of");
     let folder = Folder::copy("goldens-extra/text-vocab-added-tokens", "tokenizer-added");
