@@ -11,7 +11,7 @@ use tokenizers::models::ModelWrapper;
 use crate::{Error, Result};
 
 /// How many times its length a text may get by what is replaced in it. The longest replacement of sentencepiece has 33 bytes.
-const MAX_GROWTH: f64 = 65_536.0;
+const MAX_GROWTH: f64 = 4096.0;
 /// Steps one after the other; tokenizers that were trained have up to a dozen.
 const MAX_STEPS: usize = 100;
 /// Bytes of all tokens beside the vocabulary: the search for them takes about a hundred times as many.

@@ -92,6 +92,7 @@ fn texts_do_not_explode() {
     let bombs = [
         sequence("normalizers", &replace(json!({"String": "a"}), 1000), 20),
         sequence("normalizers", &replace(json!({"Regex": ""}), 1), 40),
+        replace(json!({"Regex": ""}), 60_000), // found: 215 MB for a text of a hundred characters
         sequence("normalizers", &sequence("normalizers", &replace(json!({"Regex": "."}), 100), 3), 3),
         sequence("normalizers", &json!({"type": "ByteLevel"}), 40),
         sequence("normalizers", &charsmap(1024, &[0; 256], &[b'a'; 100]), 10),
@@ -149,9 +150,9 @@ fn added_tokens_are_few_and_short() {
     let tokens: Vec<String> = (0..40_000).map(|i| format!("{i:0>40}")).collect();
     folder.write("tokenizer_config.json", &with("additional_special_tokens", json!(tokens)));
     folder.refused(INVALID, &["tokenizer_config.json", "it adds tokens of"]);
-    // Twenty thousand are read, in no more than a moment: the search for them is built once.
+    // Ten thousand are read, in no more than a moment: the search for them is built once.
     let mut tokens = sound["added_tokens_decoder"].clone();
-    for i in 0..20_000 {
+    for i in 0..10_000 {
         tokens[(5000 + i).to_string()] = token(format!("<{i}>"));
     }
     folder.write("tokenizer_config.json", &with("added_tokens_decoder", tokens));
