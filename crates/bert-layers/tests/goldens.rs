@@ -34,6 +34,11 @@ fn every_form_of_checkpoint() {
     }
 }
 
+#[test]
+fn every_instruction_set() {
+    support::with_other_instruction_sets("every_instruction_set");
+}
+
 fn check(name: &str, cases: &[&str]) {
     let goldens = Goldens::read(name);
     for device in DEVICES {
