@@ -48,6 +48,7 @@ enum Set {
         f32: Neon,
         bf16: Option<Neon<{ neon::BF16 }>>,
         int8: Option<Neon<{ neon::DOTPROD }>>,
+        i8mm: Option<Neon<{ neon::I8MM }>>,
     },
 }
 
@@ -131,10 +132,10 @@ impl Kernels {
         }
         #[cfg(target_arch = "aarch64")]
         if let Some(f32) = Neon::detect() {
-            let (bf16, int8) = (Neon::detect(), Neon::detect());
-            let base = Set::Neon { f32, bf16: None, int8: None };
+            let (bf16, int8, i8mm) = (Neon::detect(), Neon::detect(), Neon::detect());
+            let base = Set::Neon { f32, bf16: None, int8: None, i8mm: None };
             if bf16.is_some() || int8.is_some() {
-                sets.push(Kernels { name: "neon", set: Set::Neon { f32, bf16, int8 } });
+                sets.push(Kernels { name: "neon", set: Set::Neon { f32, bf16, int8, i8mm } });
                 sets.push(Kernels { name: "neon-base", set: base });
             } else {
                 sets.push(Kernels { name: "neon", set: base });
@@ -167,11 +168,13 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 { int8: Some(_), .. } => &["avx_vnni"],
             #[cfg(target_arch = "aarch64")]
-            Set::Neon { bf16, int8, .. } => match (bf16.is_some(), int8.is_some()) {
-                (true, true) => &["bf16", "asimddp"],
-                (true, false) => &["bf16"],
-                (false, true) => &["asimddp"],
-                (false, false) => &[],
+            Set::Neon { bf16, int8, i8mm, .. } => match (bf16.is_some(), int8.is_some(), i8mm.is_some()) {
+                (true, _, true) => &["bf16", "asimddp", "i8mm"],
+                (true, true, _) => &["bf16", "asimddp"],
+                (true, ..) => &["bf16"],
+                (_, _, true) => &["asimddp", "i8mm"],
+                (_, true, _) => &["asimddp"],
+                _ => &[],
             },
             _ => &[],
         }
@@ -213,6 +216,8 @@ impl Kernels {
             Set::Avx2 { int8: Some(simd), .. } => simd.vectorize(work),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 { f32: simd, .. } => simd.vectorize(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon { i8mm: Some(simd), .. } => simd.vectorize(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon { int8: Some(simd), .. } => simd.vectorize(work),
             #[cfg(target_arch = "aarch64")]

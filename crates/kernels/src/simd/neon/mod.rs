@@ -1,6 +1,8 @@
-//! NEON: four lanes, 32 registers. Every 64-bit ARM processor has it. Two extensions have the dot products of bf16 and int8.
+//! NEON: four lanes, 32 registers. Every 64-bit ARM processor has it. Extensions have the dot products of bf16 and
+//! int8, and products of small matrices of int8.
 
 mod dot;
+mod i8mm;
 mod round;
 
 use std::arch::aarch64::*;
@@ -19,12 +21,15 @@ pub(crate) const NONE: u8 = 0;
 pub(crate) const BF16: u8 = 1;
 /// FEAT_DotProd: dot products of int8.
 pub(crate) const DOTPROD: u8 = 2;
+/// FEAT_DotProd and FEAT_I8MM: products of matrices of int8, too.
+pub(crate) const I8MM: u8 = 3;
 
 impl<const EXTENSION: u8> Neon<EXTENSION> {
     pub(crate) fn detect() -> Option<Self> {
         let extended = match EXTENSION {
             BF16 => is_aarch64_feature_detected!("bf16"),
             DOTPROD => is_aarch64_feature_detected!("dotprod"),
+            I8MM => is_aarch64_feature_detected!("dotprod") && is_aarch64_feature_detected!("i8mm"),
             _ => true,
         };
         (is_aarch64_feature_detected!("neon") && extended).then_some(Neon(()))
@@ -60,7 +65,12 @@ impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
         fn with_dotprod<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
+        #[target_feature(enable = "neon,dotprod,i8mm")]
+        fn with_i8mm<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
         match EXTENSION {
+            I8MM => op!(with_i8mm(self, work)),
             BF16 => op!(with_bf16(self, work)),
             DOTPROD => op!(with_dotprod(self, work)),
             _ => op!(plain(self, work)),
@@ -208,7 +218,7 @@ impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
     /// Without the extension: products in 16 bits, then neighbours added in 32, twice.
     #[inline(always)]
     fn dot_int8(self, a: uint32x4_t, b: uint32x4_t, sum: uint32x4_t) -> uint32x4_t {
-        if EXTENSION == DOTPROD {
+        if EXTENSION == DOTPROD || EXTENSION == I8MM {
             op!(dot::int8(a, b, sum))
         } else {
             op!({
@@ -218,6 +228,21 @@ impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
                 vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, high)))
             })
         }
+    }
+
+    const TILES_INT8: bool = EXTENSION == I8MM;
+
+    #[inline(always)]
+    unsafe fn tile_int8<const ROWS: usize>(
+        self,
+        a: *const u32,
+        a_stride: usize,
+        b: *const u32,
+        depth: usize,
+        sums: &mut [[uint32x4_t; 2]; ROWS],
+    ) {
+        // SAFETY: a `Neon<I8MM>` proves that the processor has the instruction; the rest is the caller's promise.
+        unsafe { i8mm::tile(a, a_stride, b, depth, sums) }
     }
 
     #[inline(always)]
