@@ -50,20 +50,21 @@ pub(crate) trait Backend: Send + Sync {
     fn instruction_set(&self) -> &'static str;
 }
 
-/// Loads the model in `folder` for a device.
+/// Loads the model in `folder` for a device, by the threads of `crew`.
 pub(crate) fn load(
     config: &ModelConfig,
     folder: &Path,
     device: &Device,
     dtype: Dtype,
     samples: &Tokens,
+    crew: &Arc<Crew>,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Backend>, Summary)> {
     match device {
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-            let ops = Cpu::new(kernels, dtype, Arc::new(Solo));
-            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
+            let ops = Cpu::new(kernels, dtype, crew.clone());
+            let (model, summary) = model::load(&ops, config, folder, samples, crew, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
         Device::Candle(device) => {
@@ -74,7 +75,7 @@ pub(crate) fn load(
                 Dtype::Int8 => return Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
             };
             let ops = Candle::new(device.clone(), dtype);
-            let (model, summary) = model::load(&ops, config, folder, samples, cancel)?;
+            let (model, summary) = model::load(&ops, config, folder, samples, crew, cancel)?;
             Ok((Box::new(OnCandle { ops, model }), summary))
         }
     }

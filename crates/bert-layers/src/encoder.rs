@@ -101,7 +101,7 @@ impl Encoder {
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
         let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &options.cancel)?, crew })
+        Ok(Self { model: Loaded::shared(&folder, options.device, options.dtype, &crew, &options.cancel)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use bert_layers_kernels::Crew;
+
 use crate::backend::{self, Backend};
 use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
 use crate::device::{Device, DeviceChoice};
@@ -40,7 +42,7 @@ impl Drop for Trim {
 }
 
 impl Loaded {
-    fn load(folder: &Path, device: &Device, dtype: Dtype, cancel: &Cancel) -> Result<Self> {
+    fn load(folder: &Path, device: &Device, dtype: Dtype, crew: &Arc<Crew>, cancel: &Cancel) -> Result<Self> {
         let trim = Trim; // for what a load that fails leaves, too
         let config = ModelConfig::read(folder)?;
         let mut hasher = blake3::Hasher::new();
@@ -53,7 +55,7 @@ impl Loaded {
         }
         hasher.update(format!("{sentence:?}").as_bytes());
         let samples = samples::tokens(tokenizer.as_ref(), &config)?;
-        let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, cancel)?;
+        let (backend, summary) = backend::load(&config, folder, device, dtype, &samples, crew, cancel)?;
         hasher.update(summary.hash.as_bytes());
         hasher.update(format!("{} {}", device.name(), backend.instruction_set()).as_bytes());
         Ok(Self {
@@ -71,8 +73,14 @@ impl Loaded {
     }
 
     /// The model of a folder: the copy that an encoder of this process holds already, or a new one. Who asks for a model that is
-    /// just being loaded waits for it.
-    pub fn shared(folder: &Path, choice: DeviceChoice, dtype: Dtype, cancel: &Cancel) -> Result<Arc<Self>> {
+    /// just being loaded waits for it. `crew` loads it.
+    pub fn shared(
+        folder: &Path,
+        choice: DeviceChoice,
+        dtype: Dtype,
+        crew: &Arc<Crew>,
+        cancel: &Cancel,
+    ) -> Result<Arc<Self>> {
         static SLOTS: Mutex<Option<HashMap<Key, Arc<Slot>>>> = Mutex::new(None);
         let device = Device::open(choice, dtype)?;
         let key = Key::of(folder, device.name(), dtype);
@@ -86,7 +94,7 @@ impl Loaded {
         if let Some(loaded) = model.upgrade() {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Self::load(folder, &device, dtype, cancel)?);
+        let loaded = Arc::new(Self::load(folder, &device, dtype, crew, cancel)?);
         *model = Arc::downgrade(&loaded);
         Ok(loaded)
     }

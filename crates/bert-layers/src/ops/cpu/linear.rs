@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix};
+use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Team};
 
 use crate::weights::Tensor;
 use crate::{Dtype, Result};
@@ -29,16 +29,16 @@ pub(super) enum Matrix {
 }
 
 impl Linear {
-    pub(super) fn load(kernels: Kernels, dtype: Dtype, parts: Vec<(Tensor, Tensor)>) -> Result<Self> {
+    pub(super) fn load(kernels: Kernels, team: &dyn Team, dtype: Dtype, parts: Vec<(Tensor, Tensor)>) -> Result<Self> {
         let inputs = parts.first().map_or(0, |(weight, _)| weight.shape[1]);
         let (weights, biases): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
         let matrix = match dtype {
-            Dtype::Bfloat16 => Matrix::Bf16(PackedBf16::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?),
+            Dtype::Bfloat16 => Matrix::Bf16(PackedBf16::pack_by(team, kernels, &side_by_side(&weights), inputs)?),
             Dtype::Int8 => {
-                let matrix = PackedMatrix::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?;
+                let matrix = PackedMatrix::pack_by(team, kernels, &side_by_side(&weights), inputs)?;
                 Matrix::Unsettled(Unsettled { matrix, weights, largest: Mutex::new(vec![0.0; inputs]) })
             }
-            _ => Matrix::F32(PackedMatrix::pack_side_by_side(kernels, &side_by_side(&weights), inputs)?),
+            _ => Matrix::F32(PackedMatrix::pack_by(team, kernels, &side_by_side(&weights), inputs)?),
         };
         Ok(Self { matrix, bias: biases.into_iter().flat_map(|bias| bias.data).collect() })
     }

@@ -12,9 +12,7 @@ mod rows;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bert_layers_kernels::{
-    Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Solo, Table, Team,
-};
+use bert_layers_kernels::{Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Table, Team};
 
 pub use self::linear::Linear;
 use self::linear::Matrix;
@@ -170,16 +168,16 @@ impl Ops for Cpu {
             return Ok(Embedding::F32(table.data));
         }
         let mut rounded = vec![Bf16::default(); table.data.len()];
-        self.kernels.convert(&Solo, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
+        self.kernels.convert(&*self.team, &table.data, table.shape[1], Converted::Bf16(&mut rounded));
         Ok(Embedding::Bf16(rounded))
     }
 
     fn load_linear(&self, parts: Vec<(Tensor, Tensor)>) -> Result<Linear> {
-        Linear::load(self.kernels, self.dtype, parts)
+        Linear::load(self.kernels, &*self.team, self.dtype, parts)
     }
 
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Linear> {
-        Linear::load(self.kernels, Dtype::Float32, vec![(weight, bias)])
+        Linear::load(self.kernels, &*self.team, Dtype::Float32, vec![(weight, bias)])
     }
 
     fn load_layer_norm(&self, weight: Tensor, bias: Tensor, eps: f32) -> Result<LayerNorm> {
