@@ -49,7 +49,9 @@ fn linear(c: &mut Criterion) {
             quantized.prepare(&w, rows).expect("memory");
             kernels.convert(&Solo, &x, inp, Converted::Int8(&w, &mut quantized));
             group.bench_function(format!("int8/{shape}"), |b| {
-                b.iter(|| kernels.linear_int8(&Solo, black_box(&quantized).rows(0..rows), &w, epilogue, &mut result[..]));
+                b.iter(|| {
+                    kernels.linear_int8(&Solo, black_box(&quantized).rows(0..rows), &w, epilogue, &mut result[..])
+                });
             });
         }
     }

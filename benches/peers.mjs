@@ -6,22 +6,21 @@
  *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--record]
  *
  * Peers: onnxruntime and OpenVINO and PyTorch (Python, in the venv that `python3 benches/peers/engines.py setup` makes once
- * under $BERT_PEERS), and onnxruntime-node where it is installed. Engines take turns within each round, so that a machine's
+ * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`). Engines take turns within each round, so that a machine's
  * noise falls on all of them; the figure is the median over the rounds of the ratio to the best peer of the same precision.
  *
  * --record writes benches/record/<processor>.json.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, homedir } from 'node:os'
+import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { CASES } from './peers/work.mjs'
+import { CASES, ROOT } from './peers/work.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
-const ROOT = process.env.BERT_PEERS ?? join(homedir(), '.cache', 'bert-peers')
 const PYTHON = join(ROOT, '.venv', 'bin', 'python')
 
 const { values } = parseArgs({
@@ -46,9 +45,9 @@ class Engine {
     this.name = name === 'ours' ? `bert-layers ${precision}` : name
     const [command, args] =
       name === 'ours'
-        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), ROOT, precision, values.threads]]
+        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), precision, values.threads]]
         : name.startsWith('ort-node')
-          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), ROOT, name.split('-')[2], values.threads]]
+          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), name.split('-')[2], values.threads]]
           : [PYTHON, [join(HERE, 'peers', 'engines.py'), 'serve', name, values.threads]]
     this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
