@@ -6,8 +6,9 @@
  *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--record]
  *
  * Peers: onnxruntime and OpenVINO and PyTorch (Python, in the venv that `python3 benches/peers/engines.py setup` makes once
- * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`). Engines take turns within each round, so that a machine's
- * noise falls on all of them; the figure is the median over the rounds of the ratio to the best peer of the same precision.
+ * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`).
+ * Engines take turns within each round, each time from another one on, so that a machine's noise falls on all of them; the
+ * figure is the median over the rounds of the ratio to the best peer of the same precision.
  *
  * --record writes benches/record/<processor>.json.
  */
@@ -16,6 +17,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { CASES, ROOT } from './peers/work.mjs'
@@ -31,6 +33,9 @@ const { values } = parseArgs({
     record: { type: 'boolean', default: false },
   },
 })
+
+/** Milliseconds between two engines' runs. */
+const SETTLE = 100
 
 /** Ours first; who is named in no precision is a peer of none. */
 const PRECISIONS = {
@@ -60,6 +65,7 @@ class Engine {
   }
 
   async run(testCase) {
+    await sleep(SETTLE) // onnxruntime's threads spin on after a run: whoever came next at once took a quarter longer
     this.child.stdin.write(`${testCase}\n`)
     const answer = await this.answer()
     if (answer === undefined) throw new Error(`${this.name} ended`)
@@ -93,7 +99,10 @@ for (const [precision, names] of Object.entries(PRECISIONS)) {
       const rounds = []
       for (let round = 0; round < Number(values.rounds); round++) {
         const seconds = {}
-        for (const engine of engines) seconds[engine.name] = await engine.run(testCase)
+        for (let turn = 0; turn < engines.length; turn++) {
+          const engine = engines[(round + turn) % engines.length]
+          seconds[engine.name] = await engine.run(testCase)
+        }
         rounds.push(seconds)
       }
       const ratios = rounds.map(round => Math.min(...peers.map(peer => round[peer.name])) / round[ours.name])
