@@ -6,22 +6,23 @@
  *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--record]
  *
  * Peers: onnxruntime and OpenVINO and PyTorch (Python, in the venv that `python3 benches/peers/engines.py setup` makes once
- * under $BERT_PEERS), and onnxruntime-node where it is installed. Engines take turns within each round, so that a machine's
- * noise falls on all of them; the figure is the median over the rounds of the ratio to the best peer of the same precision.
+ * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`).
+ * Engines take turns within each round, each time from another one on, so that a machine's noise falls on all of them; the
+ * figure is the median over the rounds of the ratio to the best peer of the same precision.
  *
  * --record writes benches/record/<processor>.json.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, homedir } from 'node:os'
+import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { CASES } from './peers/work.mjs'
+import { CASES, ROOT } from './peers/work.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
-const ROOT = process.env.BERT_PEERS ?? join(homedir(), '.cache', 'bert-peers')
 const PYTHON = join(ROOT, '.venv', 'bin', 'python')
 
 const { values } = parseArgs({
@@ -32,6 +33,9 @@ const { values } = parseArgs({
     record: { type: 'boolean', default: false },
   },
 })
+
+/** Milliseconds between two engines' runs. */
+const SETTLE = 100
 
 /** Ours first; who is named in no precision is a peer of none. */
 const PRECISIONS = {
@@ -46,9 +50,9 @@ class Engine {
     this.name = name === 'ours' ? `bert-layers ${precision}` : name
     const [command, args] =
       name === 'ours'
-        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), ROOT, precision, values.threads]]
+        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), precision, values.threads]]
         : name.startsWith('ort-node')
-          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), ROOT, name.split('-')[2], values.threads]]
+          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), name.split('-')[2], values.threads]]
           : [PYTHON, [join(HERE, 'peers', 'engines.py'), 'serve', name, values.threads]]
     this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
@@ -61,6 +65,7 @@ class Engine {
   }
 
   async run(testCase) {
+    await sleep(SETTLE) // onnxruntime's threads spin on after a run: whoever came next at once took a quarter longer
     this.child.stdin.write(`${testCase}\n`)
     const answer = await this.answer()
     if (answer === undefined) throw new Error(`${this.name} ended`)
@@ -94,7 +99,10 @@ for (const [precision, names] of Object.entries(PRECISIONS)) {
       const rounds = []
       for (let round = 0; round < Number(values.rounds); round++) {
         const seconds = {}
-        for (const engine of engines) seconds[engine.name] = await engine.run(testCase)
+        for (let turn = 0; turn < engines.length; turn++) {
+          const engine = engines[(round + turn) % engines.length]
+          seconds[engine.name] = await engine.run(testCase)
+        }
         rounds.push(seconds)
       }
       const ratios = rounds.map(round => Math.min(...peers.map(peer => round[peer.name])) / round[ours.name])

@@ -1,6 +1,24 @@
 /** The work of the race, the same as in engines.py: batches of texts by their lengths. */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+
+/** Where the peers and their copies of the model are. */
+export const ROOT = process.env.BERT_PEERS ?? join(homedir(), '.cache', 'bert-peers')
+
+/** onnxruntime-node: that of the peers' folder, of $NODE_PATH, or of this checkout. */
+export async function onnxruntime() {
+  try {
+    return createRequire(join(ROOT, 'index.js'))('onnxruntime-node')
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error
+  }
+  return import('onnxruntime-node').catch(() => {
+    throw new Error(`npm install --prefix ${ROOT} --ignore-scripts onnxruntime-node`)
+  })
+}
 
 const LENGTHS = JSON.parse(readFileSync(new URL('lengths.json', import.meta.url), 'utf8')).sort((a, b) => a - b)
 

@@ -11,7 +11,7 @@ use candle_core::DType;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::Device;
-use crate::last_layer::LastLayer;
+use crate::encoder::LoadOptions;
 use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu, Ops};
 use crate::sink::Sink;
@@ -52,21 +52,21 @@ pub(crate) trait Backend: Send + Sync {
     fn instruction_set(&self) -> &'static str;
 }
 
-/// Loads the model in `folder` for a device.
+/// Loads the model in `folder` for a device, by the threads of `crew`.
 pub(crate) fn load(
     config: &ModelConfig,
     folder: &Path,
     device: &Device,
-    dtype: Dtype,
-    last_layer: LastLayer,
+    options: &LoadOptions,
     samples: &Tokens,
-    cancel: &Cancel,
+    crew: &Arc<Crew>,
 ) -> Result<(Box<dyn Backend>, Summary)> {
+    let LoadOptions { dtype, last_layer, cancel, .. } = options;
     match device {
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-            let ops = Cpu::new(kernels, dtype, Arc::new(Solo));
-            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
+            let ops = Cpu::new(kernels, *dtype, crew.clone());
+            let (model, summary) = model::load(&ops, config, folder, *last_layer, samples, crew, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
         Device::Candle(device) => {
@@ -77,7 +77,7 @@ pub(crate) fn load(
                 Dtype::Int8 => return Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
             };
             let ops = Candle::new(device.clone(), dtype);
-            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
+            let (model, summary) = model::load(&ops, config, folder, *last_layer, samples, crew, cancel)?;
             Ok((Box::new(OnCandle { ops, model }), summary))
         }
     }

@@ -89,6 +89,11 @@ fn deberta() {
     }
 }
 
+#[test]
+fn every_instruction_set() {
+    support::with_other_instruction_sets("every_instruction_set");
+}
+
 fn check(name: &str, cases: &[&str]) {
     let goldens = Goldens::read(name);
     for device in DEVICES {
