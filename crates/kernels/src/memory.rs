@@ -97,7 +97,8 @@ pub fn to_line<T>(memory: &[T]) -> usize {
     memory.as_ptr().align_offset(LINE * size_of::<f32>()).min(memory.len())
 }
 
-/// A zeroed buffer of 32-bit words that starts on a cache line; a large one on a large page.
+/// A zeroed buffer of 32-bit words that starts on a cache line; a large one on a large page, backed by such, if the system will:
+/// fewer address translations while weights stream by (16 tokens alone are 2 to 5 % faster).
 pub(crate) struct Aligned {
     storage: Storage,
     len: usize,
@@ -120,16 +121,6 @@ impl Aligned {
         let storage = try_zeroed(len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?)?;
         let skip = to_line(&storage);
         Ok(Aligned { storage: Storage::Heap(storage, skip), len })
-    }
-
-    /// Wishes for large pages: fewer address translations while it streams by. Before it is filled, if it will be read often soon;
-    /// else afterwards, since in a virtual machine whose host takes free memory back fresh large pages take several times as
-    /// long as small ones.
-    pub(crate) fn wish_for_large_pages(&self) {
-        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        if let Storage::Pages(pages) = &self.storage {
-            pages.wish_for_large();
-        }
     }
 
     #[inline(always)]

@@ -56,19 +56,9 @@ impl Pages {
                 munmap(base, before);
             }
             munmap(start.wrapping_byte_add(bytes), LARGE - before);
+            madvise(start, bytes, MADV_HUGEPAGE); // a wish: its failure is no matter
         }
         Some(Self { start: NonNull::new(start.cast())?, len })
-    }
-
-    /// Wishes for large pages. Of a block that is full already the system puts them together when it has time.
-    pub(crate) fn wish_for_large(&self) {
-        // SAFETY: our own whole pages, whose contents the advice does not change. Its failure is no matter.
-        unsafe { madvise(self.start.as_ptr().cast(), self.bytes(), MADV_HUGEPAGE) };
-    }
-
-    /// What is mapped.
-    fn bytes(&self) -> usize {
-        (self.len * size_of::<f32>()).next_multiple_of(1 << 16)
     }
 
     pub(crate) fn as_ptr(&self) -> *const f32 {
@@ -83,7 +73,8 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        let bytes = (self.len * size_of::<f32>()).next_multiple_of(1 << 16);
         // SAFETY: what `map` kept, and nothing refers to it any more.
-        unsafe { munmap(self.start.as_ptr().cast(), self.bytes()) };
+        unsafe { munmap(self.start.as_ptr().cast(), bytes) };
     }
 }

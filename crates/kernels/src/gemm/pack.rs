@@ -88,7 +88,6 @@ impl Panels {
             }
         });
         drop(tasks);
-        words.wish_for_large_pages();
         Ok(Panels { kernels, inp, out, pairs: false, steps, words })
     }
 

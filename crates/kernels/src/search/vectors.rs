@@ -69,9 +69,7 @@ impl SearchVectors {
         let rows = if precision == SearchPrecision::Binary { len.next_multiple_of(GROUP) } else { len };
         let words = rows.checked_mul(words_of(kernels, precision, dim)).ok_or(AllocError { bytes: usize::MAX })?;
         let cosines = if precision == SearchPrecision::Binary { binary::cosines(dim) } else { Vec::new() };
-        let words = Aligned::try_zeroed(words)?;
-        words.wish_for_large_pages();
-        Ok(Self { kernels, precision, words, len, dim, cosines })
+        Ok(Self { kernels, precision, words: Aligned::try_zeroed(words)?, len, dim, cosines })
     }
 
     /// How many vectors.
