@@ -89,13 +89,19 @@ const PARTS = {
       Object.fromEntries(
         sizes.map(size => {
           const inputs = batch(size, 128)
-          return [size, () => bert.encode(inputs)]
+          // As many texts of each size, so that what one contestant leaves to be freed weighs as little in all others.
+          const calls = Math.max(...sizes) / size
+          const encodeAll = async () => {
+            for (let call = 0; call < calls; call++) await bert.encode(inputs)
+          }
+          return [size, encodeAll]
         }),
       ),
     )
     await bert.dispose()
-    const relative = sizes.slice(1).map(size => ratio(seconds, 8, size, size / 8))
-    const tokens = Object.fromEntries(sizes.map(size => [size, Math.round((size * 128) / median(seconds[size]))]))
+    const relative = sizes.slice(1).map(size => ratio(seconds, 8, size))
+    const texts = Math.max(...sizes)
+    const tokens = Object.fromEntries(sizes.map(size => [size, Math.round((texts * 128) / median(seconds[size]))]))
     const all = [1, ...relative]
     return { tokensPerSecond: tokens, relative, ok: Math.min(...all) / Math.max(...all) >= 0.9 }
   },
