@@ -3,12 +3,13 @@
  * Races this package against the engines that a user would pick instead, on the same weights and inputs, every hidden state of
  * a BERT-base delivered as float32:
  *
- *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--record]
+ *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--without torch,…] [--record]
  *
  * Peers: onnxruntime and OpenVINO and PyTorch (Python, in the venv that `python3 benches/peers/engines.py setup` makes once
  * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`).
  * Engines take turns within each round, each time from another one on, so that a machine's noise falls on all of them; the
- * figure is the median over the rounds of the ratio to the best peer of the same precision.
+ * figure is the median over the rounds of the ratio to the best peer of the same precision. In its turn an engine runs a case once
+ * to warm up and then several times, of which the median counts.
  *
  * --record writes benches/record/<processor>.json.
  */
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
     only: { type: 'string' },
+    without: { type: 'string' },
     record: { type: 'boolean', default: false },
   },
 })
@@ -79,11 +81,13 @@ class Engine {
 
 const median = numbers => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const figures = {}
+const left = values.without?.split(',') ?? []
 
 for (const [precision, names] of Object.entries(PRECISIONS)) {
   if (values.only && values.only !== precision) continue
   const engines = []
   for (const name of names) {
+    if (left.some(beginning => name.startsWith(beginning))) continue
     if (name !== 'ours' && !name.startsWith('ort-node') && !existsSync(PYTHON)) continue
     const engine = new Engine(name, precision)
     const ready = await engine.answer().catch(() => undefined)
@@ -95,7 +99,6 @@ for (const [precision, names] of Object.entries(PRECISIONS)) {
     console.error(`${precision}: nothing to compare`)
   } else {
     for (const testCase of Object.keys(CASES)) {
-      for (const engine of engines) await engine.run(testCase) // warm
       const rounds = []
       for (let round = 0; round < Number(values.rounds); round++) {
         const seconds = {}
