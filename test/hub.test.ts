@@ -25,7 +25,7 @@ import {
   snapshotFiles,
   tinyRepository,
 } from './support/hub-models.ts'
-import { program, ROOT, temporaryFolder } from './support/paths.ts'
+import { PACKAGE, program, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { copyTinyModel } from './support/tiny-model.ts'
 
@@ -348,7 +348,7 @@ describe('no network is touched', () => {
   test('nor is the HTTP client loaded', async () => {
     const script = `
       import { createRequire } from 'node:module'
-      const { Encoder } = await import(${JSON.stringify(join(ROOT, 'dist/index.js'))})
+      const { Encoder } = await import(${JSON.stringify(join(PACKAGE, 'dist/index.js'))})
       await (await Encoder.fromPretrained()).dispose()
       console.log(Object.keys(createRequire('/').cache).filter(path => path.includes('undici')).length)`
     const { stdout, stderr } = await runNode(['--input-type=module', '-e', script], { env: { HF_HUB_OFFLINE: '' } })
