@@ -9,7 +9,11 @@ export function binaryKind(bytes) {
     if (bytes.readUInt32BE(0) === 0x7f454c46) return { os: 'linux', cpu: ELF[bytes.readUInt16LE(18)] }
     if (bytes.readUInt32LE(0) === 0xfeedfacf) return { os: 'darwin', cpu: MACH_O[bytes.readUInt32LE(4)] }
     const pe = bytes.readUInt32LE(60)
-    if (bytes.toString('latin1', 0, 2) === 'MZ' && bytes.length > pe + 6 && bytes.toString('latin1', pe, pe + 4) === 'PE\0\0') {
+    if (
+      bytes.toString('latin1', 0, 2) === 'MZ' &&
+      bytes.length > pe + 6 &&
+      bytes.toString('latin1', pe, pe + 4) === 'PE\0\0'
+    ) {
       return { os: 'win32', cpu: PE[bytes.readUInt16LE(pe + 4)] }
     }
   }

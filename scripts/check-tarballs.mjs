@@ -34,7 +34,8 @@ export function tarballProblems(folder, version) {
   if (wanted !== model) problems.push(`the main package wants version ${wanted} of the model, which is ${model}`)
   const known = packages.map(({ tarball }) => tarball)
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
-    if (name.endsWith('.tgz') && !known.includes(name)) problems.push(`${name} is none of the packages of version ${own}`)
+    if (name.endsWith('.tgz') && !known.includes(name))
+      problems.push(`${name} is none of the packages of version ${own}`)
   }
   for (const { tarball, expected, platform } of packages) {
     const file = join(folder, tarball)
@@ -62,16 +63,23 @@ function contentProblems(file, expected, platform) {
     const { os, cpu } = binaryKind(tar(['-xOzf', file, wanted[0]]))
     if (os !== platform.os || cpu !== platform.cpu) problems.push(`its binary is for ${os} on ${cpu}`)
   }
-  for (const path of ['package/README.md', 'package/LICENSE']) if (!paths.includes(path)) problems.push(`${path} is missing`)
+  for (const name of ['README.md', 'LICENSE', ...expected.files]) {
+    const path = `package/${name}`
+    if (!paths.some(each => each === path || each.startsWith(`${path}/`))) problems.push(`${name} is missing`)
+  }
   return problems
 }
 
 function tar(args) {
   // A path with a drive letter would be another machine's to GNU tar.
-  const result = spawnSync('tar', args.map(arg => (arg.endsWith('.tgz') ? basename(arg) : arg)), {
-    cwd: resolve(args[1], '..'),
-    maxBuffer: 1 << 30,
-  })
+  const result = spawnSync(
+    'tar',
+    args.map(arg => (arg.endsWith('.tgz') ? basename(arg) : arg)),
+    {
+      cwd: resolve(args[1], '..'),
+      maxBuffer: 1 << 30,
+    },
+  )
   if (result.status !== 0) throw new Error(`tar ${args.join(' ')}: ${result.error?.message ?? result.stderr}`)
   return result.stdout
 }

@@ -67,6 +67,17 @@ function describe({ os, cpu, libc, features = [] }) {
   return `${SYSTEMS[os]} on ${cpu}${libc ? ` with ${libc}` : ''}${extra}`
 }
 
+/** A platform's row in README's table, which test/platforms.test.ts holds against this. */
+export function platformRow(platform) {
+  const { os, cpu, libc, features = [], optIn } = platform
+  // CUDA's own libraries want a newer glibc than the oldest that we build for.
+  const floor = libc === 'glibc' && !optIn ? ' ≥ 2.17' : ''
+  const system = `${SYSTEMS[os]}${libc ? `, ${libc}${floor}` : ''}`
+  const gpu = features.includes('cuda') ? 'CUDA, CPU' : features.includes('metal') ? 'Metal, CPU' : 'CPU'
+  const installed = optIn ? `by \`npm install ${packageName(platform)}\`` : 'with `bert-layers`'
+  return `| \`${packageName(platform)}\` | ${system} | ${cpu} | ${gpu} | ${installed} |`
+}
+
 /** What npm calls the tarball of a package. */
 export function tarballName({ name, version }) {
   return `${name.replace('@', '').replace('/', '-')}-${version}.tgz`

@@ -139,7 +139,9 @@ describe('errors', () => {
   })
 
   test('instanceof holds between the ESM and the CommonJS copy, and only for these errors', () => {
-    const cjs = createRequire(import.meta.url)(join(PACKAGE, 'dist/index.cjs')) as { BertLayersError: typeof BertLayersError }
+    const cjs = createRequire(import.meta.url)(join(PACKAGE, 'dist/index.cjs')) as {
+      BertLayersError: typeof BertLayersError
+    }
     expect(cjs.BertLayersError).not.toBe(BertLayersError)
     expect(new cjs.BertLayersError('ERR_BUSY', '')).toBeInstanceOf(BertLayersError)
     expect(new BertLayersError('ERR_BUSY', '')).toBeInstanceOf(cjs.BertLayersError)

@@ -221,7 +221,10 @@ describe.runIf(HAS_CUDA_PACKAGE)('the package with CUDA', () => {
 
   test('is of another version', async () => {
     const folder = treeWithCuda(REAL, '7.7.7')
-    await expectFallback(folder, new RegExp(`it is version 7\\.7\\.7, and this is bert-layers ${VERSION}\\. Run '${install}'`))
+    await expectFallback(
+      folder,
+      new RegExp(`it is version 7\\.7\\.7, and this is bert-layers ${VERSION}\\. Run '${install}'`),
+    )
   })
 
   test.runIf(ON_GLIBC)('hangs when it is loaded: its process is ended', async () => {
