@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { convert, Encoder, inspect } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
-import { hubPlan } from '../ts/hub/snapshot.ts'
+import type * as Snapshot from '../ts/hub/snapshot.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { LoopbackHub } from './support/hub.ts'
 import { filesOf, gitHash, sha256 } from './support/hub-files.ts'
@@ -28,6 +28,8 @@ import {
 import { PACKAGE, program, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { copyTinyModel } from './support/tiny-model.ts'
+
+const { hubPlan } = (await import(join(PACKAGE, 'dist/hub/snapshot.js'))) as typeof Snapshot
 
 const NAME = 'some-org/tiny'
 const PATIENCE = { timeout: 50_000, interval: 5 }
