@@ -1,6 +1,7 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { build } from 'esbuild'
 import { describe, expect, test } from 'vitest'
 import type { NativeBinding } from '../ts/binding.ts'
 import type * as Probe from '../ts/probe.ts'
@@ -129,13 +130,30 @@ describe('the binary of a platform', () => {
     expect((await loadIn(emptyTree(), { model: MODEL, env })).stdout).toBe('loaded on cpu\n')
   })
 
-  test('was left behind by a bundler', async () => {
-    const folder = temporaryFolder()
-    copyFileSync(join(PACKAGE, 'dist/index.cjs'), join(folder, 'bundle.cjs'))
-    const program = `const { Encoder } = require(${JSON.stringify(join(folder, 'bundle.cjs'))})
+  test.each(['cjs', 'esm'] as const)('was left behind by a bundler that makes %s', async format => {
+    const outfile = join(temporaryFolder(), format === 'cjs' ? 'bundle.cjs' : 'bundle.mjs')
+    const contents = `
+      import { Encoder } from 'bert-layers'
       Encoder.fromPretrained(${JSON.stringify(MODEL)}).catch(({ code, message }) => console.log(code + ' ' + message))`
-    const { stdout } = await runNode(['-e', program], { env: { BERT_LAYERS_NATIVE: '' } })
+    const stdin = { contents, resolveDir: join(PACKAGE, 'dist') }
+    await build({
+      stdin,
+      outfile,
+      format,
+      bundle: true,
+      platform: 'node',
+      logLevel: 'silent',
+      // What undici, which is CommonJS, asks for.
+      banner:
+        format === 'esm'
+          ? { js: "import { createRequire as make } from 'node:module'; const require = make('/')" }
+          : {},
+    })
+    const { stdout, stderr } = await runNode([outfile], { env: { BERT_LAYERS_NATIVE: '' } })
+    expect(stderr).toBe('')
     expect(stdout).toMatch(/^ERR_INTERNAL .*--external:bert-layers.*serverExternalPackages/s)
+    const { stdout: named } = await runNode([outfile], { env: { BERT_LAYERS_NATIVE: realBinary() } })
+    expect(named).toBe('')
   })
 
   test('the default model is not installed', async () => {

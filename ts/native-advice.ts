@@ -1,6 +1,6 @@
 import type { Cuda } from './cuda.ts'
 import { type Host, platformName } from './platform.ts'
-import { type Candidate, CUDA, findInstalled, isBundled, packageName, prebuiltPlatforms } from './prebuilt.ts'
+import { BUNDLED, type Candidate, CUDA, findInstalled, isBundled, packageName, prebuiltPlatforms } from './prebuilt.ts'
 import { VERSION } from './version.ts'
 
 const FROM_SOURCE = "build it in a clone of the repository with 'npm run build'"
@@ -57,12 +57,7 @@ function cudaPlatforms(): string {
 
 /** npm leaves an optional dependency out without a word. */
 function adviceOnMissing(platform: string, here: Host): string {
-  if (isBundled()) {
-    return (
-      'bert-layers was copied into this program by a bundler, and a binary cannot be: leave bert-layers out of the bundle ' +
-      "(esbuild: --external:bert-layers; Next.js: serverExternalPackages: ['bert-layers']) and install it beside the program."
-    )
-  }
+  if (isBundled()) return BUNDLED
   const others = prebuiltPlatforms().filter(other => findInstalled(packageName(other)) !== undefined)
   if (others.length > 0) {
     const same = others.find(other => other.startsWith(`${here.os}-${here.cpu}-`))

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { NativeBinding } from './binding.ts'
+import { BertLayersError } from './errors.ts'
 import { VERSION } from './version.ts'
 
 /** A binary that may be loaded, and why not if that is known before. */
@@ -31,6 +32,7 @@ export interface Installed {
  * name in the call; test/platforms.test.ts compares the table with scripts/platforms.mjs.
  */
 function loaders(): Record<string, () => unknown> {
+  checkPlace()
   const require = createRequire(import.meta.url)
   return {
     'linux-x64-gnu': () => require('@bert-layers/linux-x64-gnu'),
@@ -78,15 +80,26 @@ export function isBundled(): boolean {
   }
 }
 
-/** A binary by its file. */
+/** What to say of that. */
+export const BUNDLED =
+  'bert-layers was copied into this program by a bundler, and a binary cannot be: leave bert-layers out of the bundle ' +
+  "(esbuild: --external:bert-layers; Next.js: serverExternalPackages: ['bert-layers']) and install it beside the program."
+
+/** A bundle of CommonJS does not know where it is, so nothing can be found from there. */
+function checkPlace(): void {
+  if ((import.meta.url as string | undefined) === undefined) throw new BertLayersError('ERR_INTERNAL', BUNDLED)
+}
+
+/** A binary by its absolute path. */
 export function fileCandidate(file: string): Candidate {
-  const load = () => createRequire(import.meta.url)(file) as NativeBinding
+  const load = () => createRequire(file)(file) as NativeBinding
   if (existsSync(file)) return { source: file, file, load }
   return { source: file, problem: { kind: 'missing', reason: 'there is no such file' }, load }
 }
 
 /** What `npm run build` makes in a clone; an installed package has none. */
 export function localCandidate(platform: string): Candidate {
+  checkPlace()
   return fileCandidate(fileURLToPath(new URL(`../native/bert-layers.${platform}.node`, import.meta.url)))
 }
 
