@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn a_device_that_is_built_in_opens_or_says_that_it_cannot_be() {
         let kinds = device_kinds();
-        assert_eq!(open_device(DeviceChoice::Cpu).unwrap(), "cpu");
+        assert_eq!(open_device(DeviceChoice::Cpu).ok().as_deref(), Some("cpu"));
         for (kind, choice) in [("cuda", DeviceChoice::Cuda(0)), ("metal", DeviceChoice::Metal)] {
             match (open_device(choice), kinds.contains(&kind)) {
                 (Ok(name), built) => assert!(built && name.starts_with(kind), "{name}"),
