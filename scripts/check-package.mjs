@@ -18,7 +18,7 @@ function run(command, args, options) {
 }
 
 try {
-  run(process.execPath, [join(root, 'scripts/pack.mjs'), '--out', folder])
+  run('node', [join(root, 'scripts/pack.mjs'), '--out', folder])
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const tarball = join(folder, `bert-layers-${version}.tgz`)
   run('npx', ['--no-install', 'publint', tarball, '--strict'])

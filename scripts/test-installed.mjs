@@ -39,7 +39,7 @@ const project = join(folder, 'project')
 
 /** Not synchronous: the registry is this process. */
 async function run(command, args, cwd = project) {
-  const shell = process.platform === 'win32' // npm and npx are .cmd there
+  const shell = process.platform === 'win32' && command !== process.execPath // npm and npx are .cmd there
   // A binary that was chosen for the checkout must not be what is tested.
   const { BERT_LAYERS_NATIVE: _, ...env } = process.env
   const [status] = await once(

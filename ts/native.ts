@@ -70,5 +70,7 @@ function recallOf(): Pick<NativeBinding, 'recall' | 'remember'> | undefined {
 
 function unavailable(device: string, kind: string, cuda: Cuda): string {
   if (kind === 'cuda') return `device '${device}' is not available: ${adviceOnCuda(cuda)}`
-  return `device '${device}' is not available: it is for macOS, and this is ${describeHost()}; use 'auto' or 'cpu'`
+  const why =
+    host().os === 'darwin' ? 'this binary was built without it' : `it is for macOS, and this is ${describeHost()}`
+  return `device '${device}' is not available: ${why}; use 'auto' or 'cpu'`
 }

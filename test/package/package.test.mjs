@@ -81,7 +81,7 @@ before(
   async () => {
     folder = mkdtempSync(join(tmpdir(), 'bert-layers-package-'))
     tarballs = join(folder, 'tarballs')
-    await run(process.execPath, [join(ROOT, 'scripts/pack.mjs'), '--out', tarballs], ROOT)
+    await run('node', [join(ROOT, 'scripts/pack.mjs'), '--out', tarballs], ROOT)
     registry = await startRegistry(tarballs)
     const runners = ['vitest', 'typescript', '@types/node'].map(name => `${name}@${devDependencies[name]}`)
     project = await install('project', 'jest@30', ...runners)
