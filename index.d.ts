@@ -165,7 +165,10 @@ export declare class Encoder implements AsyncDisposable {
 
 /** Options of {@link Encoder.fromPretrained}. An option that does not exist is an error. */
 export interface FromPretrainedOptions {
-  /** 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. */
+  /**
+   * 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. CUDA is in a package of
+   * its own, such as `@bert-layers/linux-x64-gnu-cuda`, in the version of this one.
+   */
   device?: Device | undefined
   /**
    * The precision of the matrix products, from whatever the checkpoint stores; hidden states are float32 always. Default

@@ -5,7 +5,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
-import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
+import { CLI, goldenFolder, PACKAGE, temporaryFolder } from './support/paths.ts'
 import { ended, runNode } from './support/process.ts'
 import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
 import { copyTinyModel, writeTokenizer } from './support/tiny-model.ts'
@@ -358,7 +358,7 @@ describe('exit codes', () => {
       expect(help).toMatchObject({ code: 0, stderr: '' })
       expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
     }
-    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const { version } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
     for (const arg of ['--version', '-v', '-V']) {
       expect(await runNode([CLI, arg])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
     }

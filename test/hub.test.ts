@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { convert, Encoder, inspect } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
-import { hubPlan } from '../ts/hub/snapshot.ts'
+import type * as Snapshot from '../ts/hub/snapshot.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { LoopbackHub } from './support/hub.ts'
 import { filesOf, gitHash, sha256 } from './support/hub-files.ts'
@@ -25,9 +25,11 @@ import {
   snapshotFiles,
   tinyRepository,
 } from './support/hub-models.ts'
-import { program, ROOT, temporaryFolder } from './support/paths.ts'
+import { PACKAGE, program, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { copyTinyModel } from './support/tiny-model.ts'
+
+const { hubPlan } = (await import(join(PACKAGE, 'dist/hub/snapshot.js'))) as typeof Snapshot
 
 const NAME = 'some-org/tiny'
 const PATIENCE = { timeout: 50_000, interval: 5 }
@@ -348,7 +350,7 @@ describe('no network is touched', () => {
   test('nor is the HTTP client loaded', async () => {
     const script = `
       import { createRequire } from 'node:module'
-      const { Encoder } = await import(${JSON.stringify(join(ROOT, 'dist/index.js'))})
+      const { Encoder } = await import(${JSON.stringify(join(PACKAGE, 'dist/index.js'))})
       await (await Encoder.fromPretrained()).dispose()
       console.log(Object.keys(createRequire('/').cache).filter(path => path.includes('undici')).length)`
     const { stdout, stderr } = await runNode(['--input-type=module', '-e', script], { env: { HF_HUB_OFFLINE: '' } })

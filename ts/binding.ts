@@ -265,7 +265,22 @@ export interface NativeIndex {
   dispose(): Promise<void>
 }
 
+/** What a binary is. */
+export interface NativeAbout {
+  version: string
+  /** The kinds of devices that were built in, such as 'cpu' and 'cuda'; whether they are there is not asked. */
+  devices: string[]
+  /** The one that the kernels of the CPU use. */
+  instructionSet: string
+}
+
 export interface NativeBinding {
+  about(): Outcome<NativeAbout>
+  /** Opens a device as loading a model would, and gives its name. Takes its time, on this thread. */
+  probeDevice(device: string): Outcome<string>
+  /** What any thread of this process noted under this name. */
+  recall(name: string): string | null | undefined
+  remember(name: string, value: string): void
   CancelFlag: new () => CancelFlag
   inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
   convertModel(

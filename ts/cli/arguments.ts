@@ -80,12 +80,18 @@ export interface ConvertCommand extends Where {
   force: boolean
 }
 
+export interface DoctorCommand {
+  name: 'doctor'
+  format: 'text' | 'json'
+}
+
 export type Command =
   | EncodeCommand
   | EmbedCommand
   | TokenizeCommand
   | InspectCommand
   | ConvertCommand
+  | DoctorCommand
   | { name: 'help' }
   | { name: 'version' }
 
@@ -118,6 +124,7 @@ const OF_COMMAND = {
   tokenize: ['model', ...WHERE, 'format', 'out'],
   inspect: ['format', ...WHERE],
   convert: ['dtype', 'force', ...WHERE],
+  doctor: ['format'],
 } as const
 /** The options that only embed has. */
 const OF_EMBED = ['combine', 'pool', 'normalize', 'prompt', 'max-tokens', 'truncate-dim'] as const
@@ -133,7 +140,7 @@ const OF_API = [
 ]
 const OPTION_NAMES = Object.keys(OPTIONS)
 
-const COMMANDS = 'encode, embed, tokenize, inspect, convert'
+const COMMANDS = 'encode, embed, tokenize, inspect, convert, doctor'
 
 /** What the command line asks for. */
 export function readCommand(args: string[]): Command {
@@ -146,6 +153,7 @@ export function readCommand(args: string[]): Command {
   if (name === 'embed') return readEmbed(texts, values)
   if (name === 'inspect') return readInspect(texts, values)
   if (name === 'convert') return readConvert(texts, values)
+  if (name === 'doctor') return readDoctor(texts, values)
   if (name === 'tokenize') return readTokenize(texts, values)
   if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: ${COMMANDS}`)
   const other = OF_EMBED.find(option => values[option] !== undefined)
@@ -209,6 +217,12 @@ function readConvert(folders: string[], values: Values): ConvertCommand {
   if (dtype === 'int8')
     throw new UsageError('--dtype must be one of float32, float16, bfloat16: int8 is made on loading')
   return { name: 'convert', source, target, ...readWhere(values), dtype, force: values.force ?? false }
+}
+
+function readDoctor(texts: string[], values: Values): DoctorCommand {
+  checkOptions('doctor', values)
+  if (texts.length > 0) throw new UsageError('doctor takes no texts')
+  return { name: 'doctor', format: oneOf(OVERVIEW_FORMATS, values.format ?? 'text', 'format') }
 }
 
 /** Nothing that is given may be without effect. */
@@ -284,7 +298,7 @@ function meantBy(unknown: string): string[] {
   return meant.map(option => `--${option}`)
 }
 
-/** What people write, as parseArgs takes it: `--layers -1` is `--layers=-1`, and -V means --version as -v does. */
+/** What people write, as parseArgs takes it: `--layers -1` is `--layers=-1`, -V means --version as -v does, `doctor --json` its format. */
 function asParsed(args: string[]): string[] {
   const joined: string[] = []
   const end = args.includes('--') ? args.indexOf('--') : args.length
@@ -293,7 +307,8 @@ function asParsed(args: string[]): string[] {
     if (i + 1 < end && args[i] === '--layers' && next !== undefined && /^-\d/.test(next)) {
       joined.push(`--layers=${next}`)
       i++
-    } else joined.push(i < end && args[i] === '-V' ? '--version' : args[i]!)
+    } else if (i < end && args[0] === 'doctor' && args[i] === '--json') joined.push('--format=json')
+    else joined.push(i < end && args[i] === '-V' ? '--version' : args[i]!)
   }
   return joined
 }

@@ -11,6 +11,8 @@ Usage:
   bert-layers convert MODEL FOLDER [--dtype float32|float16|bfloat16] [--force]
                                             the model in Hugging Face layout with safetensors, from any format;
                                             --force replaces files
+  bert-layers doctor [--json]               platform, instruction set, devices, packages, cache: what is here, which binary would be
+                                            loaded, what was tried; exit status 1 where none loads
   bert-layers help
 
 Texts are the arguments or, without any, the lines of standard input.
