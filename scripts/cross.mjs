@@ -29,7 +29,8 @@ export function crossCargo({ target, os, libc, features = [] }) {
   }
 }
 
-function addTarget(target) {
+/** Has rustup install the target. */
+export function addTarget(target) {
   // Without rustup the target may be there all the same: cargo will say.
   if (spawnSync('rustup', ['--version']).status !== 0) return
   const installed = output('rustup', ['target', 'list', '--installed']).split('\n')

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT, temporaryFolder } from './support/paths.ts'
@@ -14,8 +14,9 @@ const RENAMED = Buffer.from('\0napi_create_external_arraybuffeR\0')
  * binary is renamed, and the preloaded library has the new name.
  */
 function refusing(folder: string) {
-  const name = readdirSync(join(ROOT, 'native')).find(file => file.endsWith(`.linux-${process.arch}-gnu.node`))
-  const binary = readFileSync(join(ROOT, 'native', name ?? 'none'))
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+  const libc = header.glibcVersionRuntime ? 'gnu' : 'musl'
+  const binary = readFileSync(join(ROOT, `native/bert-layers.linux-${process.arch}-${libc}.node`))
   const at = binary.indexOf(IMPORT)
   expect(at, 'the import').toBeGreaterThan(0)
   RENAMED.copy(binary, at)

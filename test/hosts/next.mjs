@@ -1,7 +1,8 @@
 /** A Next.js application with a route that embeds: built for production, traced into a standalone server, started, asked. */
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { npmProject } from '../../scripts/tools.mjs'
@@ -11,7 +12,7 @@ const NEXT = ['next@16.4.6', 'react@19', 'react-dom@19']
 const MODEL = '@bert-layers/all-minilm-l6-v2'
 
 const FILES = {
-  // What NOTES of Next.js in README says.
+  // As README tells users of Next.js.
   'next.config.mjs': `export default {
   serverExternalPackages: ['bert-layers'],
   // Only for output: 'standalone' and hosts that trace files, such as Vercel: the binary and the model are found at run time.
@@ -51,10 +52,12 @@ export async function nextRoute() {
   const { status } = spawnSync(process.execPath, [next, 'build'], { cwd: project, env, stdio: 'inherit' })
   if (status !== 0) throw new Error(`next build ended with ${status}`)
 
+  // Away from the project's node_modules: the standalone folder must hold all it needs.
+  const standalone = mkdtempSync(join(tmpdir(), 'bert-layers-next-'))
+  cpSync(join(project, '.next', 'standalone'), standalone, { recursive: true })
   const port = await freePort()
-  // Moved away from node_modules: the standalone folder must hold all it needs.
   const server = spawn(process.execPath, ['server.js'], {
-    cwd: join(project, '.next', 'standalone'),
+    cwd: standalone,
     env: { ...env, PORT: String(port), HOSTNAME: '127.0.0.1' },
     stdio: 'inherit',
   })
@@ -67,6 +70,7 @@ export async function nextRoute() {
     console.log(`  ok the route embeds: ${dot(cat, kitten).toFixed(3)} and ${dot(cat, stocks).toFixed(3)}`)
   } finally {
     server.kill()
+    rmSync(standalone, { recursive: true, force: true })
   }
 }
 
