@@ -706,7 +706,10 @@ export interface Inspection {
   pooling?: Pool
   /** The files of sentence-transformers that say how vectors are made, such as '1_Pooling/config.json'. */
   poolingFiles: string[]
-  /** Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. */
+  /**
+   * Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. The
+   * tokenizer (some MB), and while texts are computed their activations and results, come on top.
+   */
   memory: Partial<Record<Dtype, number>>
   /**
    * What loading it by this name downloads from the hub. Undefined for folders, files and packages, and where nothing may be

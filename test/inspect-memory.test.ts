@@ -7,6 +7,8 @@ import { goldenFolder, program, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 
 const DTYPES: Dtype[] = ['float32', 'bfloat16', 'int8']
+/** glibc gives large blocks back as soon as they are freed, so that what is resident is what is in use. */
+const GIVEN_BACK = { MALLOC_MMAP_THRESHOLD_: '65536' }
 const SIZES = { ...BASE, hidden: 512, heads: 8, intermediate: 2048 }
 /** Most is tables; most is matrices; tables that are projected; vectors of distances; gated networks. */
 const MODELS = [
@@ -16,21 +18,22 @@ const MODELS = [
   ['deberta-v2', SIZES],
   ['modernbert', SIZES],
 ] as const
+/** musl and others have no such setting. */
+const isGlibc = (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime
 
-// Resident memory can be read exactly where the kernel counts it so.
-describe.skipIf(process.platform !== 'linux')('what loading takes', () => {
-  test.each(MODELS)('%s with %o', { timeout: 600_000 }, async (family, sizes) => {
+describe.skipIf(!isGlibc)('what loading takes', () => {
+  test.each(MODELS)('%s (%#)', { timeout: 600_000 }, async (family, sizes) => {
     const folder = join(temporaryFolder(), 'model')
     makeResized(family, sizes, folder)
     const { memory } = await inspect(folder)
     for (const dtype of DTYPES) {
       const args = ['--expose-gc', program('load-and-report.mjs'), folder, goldenFolder(family), dtype]
-      const { code, stdout, stderr } = await runNode(args)
+      const { code, stdout, stderr } = await runNode(args, { env: GIVEN_BACK })
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       const [stated, grown] = [memory[dtype]! / 1e6, Number(stdout)]
-      // Beside the weights there is what a run needs: int8 has looked at samples.
       expect(grown, `${dtype}: ${stated} MB`).toBeGreaterThan(0.97 * stated - 1)
-      expect(grown, `${dtype}: ${stated} MB`).toBeLessThan(1.05 * stated + 4)
+      // int8 has run samples through the model: what that took is kept for the next run.
+      expect(grown, `${dtype}: ${stated} MB`).toBeLessThan(1.03 * stated + (dtype === 'int8' ? 12 : 2))
     }
   })
 })
