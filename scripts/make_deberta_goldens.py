@@ -1,4 +1,4 @@
-"""Writes the DeBERTa folders of test/fixtures/goldens-extra/: tiny random models of each variant that a config can ask for, with what
+"""Writes the DeBERTa folders of test/fixtures/goldens-families/: tiny random models of each variant that a config can ask for, with what
 Transformers gives for them; and deberta-buckets.json, its log buckets.
 
     python scripts/make_deberta_goldens.py        (needs torch and transformers; no GPU, no hub)
@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, DebertaConfig, DebertaForMaskedLM, Deber
 from transformers import DebertaV2ForSequenceClassification, DebertaV2Model
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-OUT = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "goldens-extra"
+OUT = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "goldens-families"
 VERSIONS = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
 VOCAB = 40
 

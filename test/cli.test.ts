@@ -265,6 +265,23 @@ describe('--out', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
+  test('says at once which folder is not there, and that ~ is no folder', async () => {
+    for (const args of [
+      ['encode', 'Hello'],
+      ['embed', 'Hello'],
+      ['tokenize', 'Hello'],
+    ]) {
+      const nowhere = await runNode([CLI, ...args, '--out', '/no/such/x'])
+      expect({ code: nowhere.code, stdout: nowhere.stdout }).toEqual({ code: 1, stdout: '' })
+      expect(nowhere.stderr).toMatch(/--out \/no\/such\/x: there is no folder \/no\/such/)
+      for (const path of ['--out=~/x', '--cache-dir=~/x']) {
+        const { code, stderr } = await runNode([CLI, ...args, path])
+        expect(code).toBe(2)
+        expect(stderr).toMatch(/~\/x: the shell did not expand ~/)
+      }
+    }
+  })
+
   test.skipIf(process.platform === 'win32')('may be a device, which stays one', async () => {
     await encode(['Hello', '--layers', '0', '--out', '/dev/null'])
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true)

@@ -33,6 +33,33 @@ describe('every format', () => {
   })
 })
 
+describe('two formats in one folder', () => {
+  test('that disagree: safetensors wins, and a warning says so once', async () => {
+    const folder = copyTinyModel(temporaryFolder())
+    cpSync(join(format('flax'), 'flax_model.msgpack'), join(folder, 'flax_model.msgpack'))
+    const script = `
+      import { Encoder } from 'bert-layers'
+      for (let i = 0; i < 2; i++) await (await Encoder.fromPretrained(${JSON.stringify(folder)})).dispose()`
+    const { code, stderr } = await runNode(['--input-type=module', '-e', script])
+    expect(code).toBe(0)
+    expect(stderr.match(/BertLayersWarning/g)).toHaveLength(1)
+    expect(stderr).toMatch(
+      /model\.safetensors is read; .*flax_model\.msgpack beside it is left aside, and is not of the same model: '.*' is/,
+    )
+  })
+
+  test('that agree, and one that cannot be read, are nothing to warn of', async () => {
+    const folder = temporaryFolder()
+    for (const file of ['config.json', 'model.safetensors']) cpSync(join(ORIGINAL, file), join(folder, file))
+    cpSync(join(format('flax'), 'flax_model.msgpack'), join(folder, 'flax_model.msgpack'))
+    writeFileSync(join(folder, 'pytorch_model.bin'), 'no weights at all')
+    const script = `
+      import { Encoder } from 'bert-layers'
+      await (await Encoder.fromPretrained(${JSON.stringify(folder)})).dispose()`
+    expect(await runNode(['--input-type=module', '-e', script])).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
 describe('inspect', () => {
   test('says what the default model is', async () => {
     const seen = await inspect()

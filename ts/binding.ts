@@ -182,6 +182,10 @@ export interface NativeEncoder {
   readonly batchTokens: number
   /** The instruction set that the kernels use, such as 'avx512'. */
   readonly instructionSet: string
+  /** The prompts of the model's files. */
+  readonly promptNames: string[]
+  /** What who loads the model should know: other weights in its folder that disagree with those that were read. */
+  readonly notices: string[]
   encode(inputs: NativeInput[], request: EncodeRequest, cancel: CancelFlag): Promise<Outcome<NativeHiddenStates>>
   embed(inputs: NativeInput[], request: EmbedRequest, cancel: CancelFlag): Promise<Outcome<NativeEmbeddings>>
   tokenize(inputs: NativeInput[], addSpecialTokens: boolean, cancel: CancelFlag): Promise<Outcome<NativeTokens>>
@@ -215,6 +219,14 @@ export interface NativeInspection {
   memory: { dtype: string; bytes: number }[]
   instructionSet: string
   notices: string[]
+}
+
+/** A file of safetensors that is not here but for its beginning: its header. */
+export interface NativeRemoteFile {
+  file: string
+  /** Bytes of all of it. */
+  bytes: number
+  start: Buffer
 }
 
 export interface NativeConversion {
@@ -283,6 +295,8 @@ export interface NativeBinding {
   remember(name: string, value: string): void
   CancelFlag: new () => CancelFlag
   inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
+  /** Of a model whose configurations are in `folder` and whose weights are not here; none: they are of another format. */
+  inspectRemoteModel(folder: string, weights: NativeRemoteFile[]): Promise<Outcome<NativeInspection>>
   convertModel(
     request: FilesRequest,
     target: string,

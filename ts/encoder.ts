@@ -61,6 +61,7 @@ export class Encoder implements api.Encoder {
       loading.then(late => late.dispose()).catch(() => {})
       throw explain(error, place)
     })
+    for (const notice of encoder.notices) warnOnce(notice)
     return new Encoder(encoder, CancelFlag, maxQueue)
   }
 
@@ -98,6 +99,7 @@ export class Encoder implements api.Encoder {
     const inputs = readSource<I>(source)
     if (settings.embed !== undefined) {
       const { request } = settings.embed
+      checkPromptOf(this.#native, request.promptName)
       return stream(inputs, settings, {
         read: readEmbedInput,
         run: (given, signal) => this.#embed(given, { request, signal }),
@@ -220,4 +222,19 @@ function checkLayersOf({ numLayers }: api.EncoderConfig, layers: number[] = []):
     `layer ${wrong} does not exist: this model has layers 0 (the embedding output) to ${numLayers}, or -1 to -${numLayers + 1} ` +
       'from the end',
   )
+}
+
+/** The same of a prompt's name. */
+function checkPromptOf({ promptNames }: NativeEncoder, name: string | undefined): void {
+  if (name === undefined || promptNames.includes(name)) return
+  const there = promptNames.map(known => `'${known}'`).join(', ') || 'none'
+  throw invalidInput(`this model has no prompt '${name}'; it has ${there}. A text of your own goes in prompt`)
+}
+
+const warned = new Set<string>()
+
+function warnOnce(notice: string): void {
+  if (warned.has(notice)) return
+  warned.add(notice)
+  process.emitWarning(notice, 'BertLayersWarning')
 }

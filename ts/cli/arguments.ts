@@ -3,7 +3,7 @@ import type { Device, Dtype, LastLayer, Pool } from '../../index.d.ts'
 import { checkPool } from '../embed-options.ts'
 import { BertLayersError } from '../errors.ts'
 import { checkDevice, checkDtype, checkLastLayer, checkThreads } from '../options.ts'
-import { nearest } from '../validate.ts'
+import { isTilde, nearest } from '../validate.ts'
 
 export const USAGE_HINT = "Try 'bert-layers --help'."
 
@@ -236,7 +236,7 @@ function checkOptions(name: keyof typeof OF_COMMAND, values: Values): void {
 function readWhere(values: Values): Where {
   return {
     revision: readFilled('revision', values.revision),
-    cacheDir: readFilled('cache-dir', values['cache-dir']),
+    cacheDir: noTilde('cache-dir', readFilled('cache-dir', values['cache-dir'])),
     localFilesOnly: values['local-files-only'] ?? false,
   }
 }
@@ -345,7 +345,15 @@ function readFilled(name: string, value: string | undefined): string | undefined
 
 function readOut(value: string | undefined): string | undefined {
   if (value !== undefined && /^$|[/\\]$/.test(value)) throw new UsageError(`--out must name a file, not '${value}'`)
-  return value
+  return noTilde('out', value)
+}
+
+/** Shells expand ~ at the beginning of a word only: not in --out=~/x, and not in quotes. */
+function noTilde(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || !isTilde(value)) return value
+  throw new UsageError(
+    `--${name} ${value}: the shell did not expand ~; write --${name} ~/… as two words, or the whole path`,
+  )
 }
 
 /** On the command line a bad option is wrong usage. */

@@ -73,7 +73,7 @@ pub use embeddings::{Embeddings, PoolingSource, Used};
 pub use encoder::{EncodeOptions, Encoder, LoadOptions};
 pub use error::{Error, Result, catch};
 pub use hidden_states::{HiddenStates, Parts};
-pub use inspect::{Inspection, TokenizerFound, WeightsFound, inspect};
+pub use inspect::{Inspection, RemoteFile, TokenizerFound, WeightsFound, disagreements, inspect, inspect_remote};
 pub use last_layer::LastLayer;
 pub use layers::Layers;
 pub use locate::{Search, locate};

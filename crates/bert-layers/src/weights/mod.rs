@@ -24,6 +24,7 @@ use bert_layers_kernels::Crew;
 pub use formats::WeightFormat;
 pub(crate) use formats::{Found, find, find_all};
 pub(crate) use names::NameRules;
+pub(crate) use safetensors::entries as safetensors_entries;
 pub(crate) use tensor_file::{Entry, TensorFile, item_size, try_bytes};
 
 use crate::{Cancel, Error, Result};
@@ -110,17 +111,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::ModelInvalid`] where the tensor that every encoder of the family has is not there.
     pub fn prefix(&self, rules: &NameRules) -> Result<String> {
-        let NameRules { base, anchor, .. } = rules;
-        ["", &format!("{base}.")]
-            .into_iter()
-            .find(|prefix| rules.spellings(anchor).any(|name| self.names.contains_key(&format!("{prefix}{name}"))))
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                Error::invalid_file(
-                    &self.path,
-                    format!("the weights have no tensor '{anchor}', with or without '{base}.' before it"),
-                )
-            })
+        rules.prefix(&self.path, |name| self.names.contains_key(name))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Names: what a family's tensors are called, and how the names of TensorFlow and Flax become those of PyTorch, after which the
 //! models here are written.
 
+use std::path::Path;
+
+use crate::{Error, Result};
+
 /// What a family's checkpoints call their tensors. A new family lists these, whatever formats it comes in.
 #[derive(Debug)]
 pub(crate) struct NameRules {
@@ -26,6 +30,19 @@ impl NameRules {
     /// Today's name of a stored tensor.
     pub fn today(&self, stored: &str) -> String {
         self.aliases.iter().fold(stored.to_owned(), |name, (today, old)| name.replace(old, today))
+    }
+
+    /// What stands before the encoder's names in a checkpoint that `has` some of them.
+    ///
+    /// # Errors
+    /// [`Error::ModelInvalid`] where the tensor that every encoder of the family has is not there.
+    pub fn prefix(&self, path: &Path, has: impl Fn(&str) -> bool) -> Result<String> {
+        let Self { base, anchor, .. } = self;
+        let known = |prefix: &String| self.spellings(anchor).any(|name| has(&format!("{prefix}{name}")));
+        [String::new(), format!("{base}.")].into_iter().find(known).ok_or_else(|| {
+            let message = format!("the weights have no tensor '{anchor}', with or without '{base}.' before it");
+            Error::invalid_file(path, message)
+        })
     }
 
     /// Whether a stored tensor, without what stands before all of them, is the encoder's and not a head's.

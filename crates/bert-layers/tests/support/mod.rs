@@ -15,8 +15,8 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// The families of test/fixtures/goldens beside BERT.
-pub const FAMILIES: [&str; 8] =
-    ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "ernie", "albert", "mpnet"];
+pub const FAMILIES: [&str; 9] =
+    ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "ernie", "albert", "mpnet", "deberta-v2"];
 
 /// The fast kernels, and the reference.
 pub const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::CandleCpu];

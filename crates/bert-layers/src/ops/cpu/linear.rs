@@ -10,7 +10,7 @@ use crate::{Dtype, Result};
 /// How many input channels of an int8 matrix are kept in f32. A BERT's hidden states have a few channels that are ten to a
 /// hundred times as large as the others and would drown them in a row's scale; those of the feed-forward network's inner
 /// activations change from token to token, so the wide matrix keeps more.
-fn outliers(inputs: usize) -> usize {
+pub(crate) fn outliers(inputs: usize) -> usize {
     (inputs / 96).max(8).min(inputs / 8)
 }
 

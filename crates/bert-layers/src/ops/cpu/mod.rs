@@ -20,6 +20,7 @@ use bert_layers_kernels::{
 
 pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
+pub(crate) use self::linear::outliers;
 use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
