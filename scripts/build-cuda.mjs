@@ -44,7 +44,8 @@ const WHEELS = [
 /** Wheels have libraries with their version only; the linker looks for names without. */
 const LIBRARIES = ['libcublas.so.13', 'libcublasLt.so.13', 'libcudart.so.13', 'libcurand.so.10', 'libnvrtc.so.13']
 /** What the binary may need where it is loaded: the driver's, CUDA's and those of any Linux. */
-const NEEDED = /^(libcuda\.so\.1|libcublas\.so\.13|libcublasLt\.so\.13|libcurand\.so\.10|lib(c|m|gcc_s|dl|rt|pthread|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2)$/
+const NEEDED =
+  /^(libcuda\.so\.1|libcublas\.so\.13|libcublasLt\.so\.13|libcurand\.so\.10|lib(c|m|gcc_s|dl|rt|pthread|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2)$/
 /** What candle's PTX is compiled for, and everything that it is assembled for to see that it can be. */
 const CAPABILITY = '80'
 const ASSEMBLED = ['sm_80', 'sm_90']
@@ -61,7 +62,12 @@ function fail(message) {
 }
 
 function run(command, args, options = {}) {
-  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'], maxBuffer: 1 << 28, ...options })
+  const result = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    maxBuffer: 1 << 28,
+    ...options,
+  })
   if (result.error) fail(`${command}: ${result.error.message}`)
   if (result.status !== 0) fail(`\`${[command, ...args].join(' ')}\` failed`)
   return result.stdout
@@ -100,7 +106,9 @@ function completeToolkit() {
     rmSync(link, { force: true })
     symlinkSync(library, link)
   }
-  const metadata = JSON.parse(read('cargo', ['metadata', '--format-version', '1', '--locked', '--features', 'bert-layers/cuda']))
+  const metadata = JSON.parse(
+    read('cargo', ['metadata', '--format-version', '1', '--locked', '--features', 'bert-layers/cuda']),
+  )
   const cudarc = metadata.packages.find(({ name }) => name === 'cudarc')
   const declared = readFileSync(join(dirname(cudarc.manifest_path), 'src', 'driver', 'sys', 'mod.rs'), 'utf8')
   const names = [...new Set(declared.match(/\bcu[A-Z]\w*(?=\s*\()/g))]
@@ -159,7 +167,11 @@ function check() {
     .filter(name => name.startsWith('candle-kernels-'))
     .map(name => join(built, name, 'out'))
     .filter(existsSync)
-    .flatMap(folder => readdirSync(folder).filter(name => name.endsWith('.ptx')).map(name => join(folder, name)))
+    .flatMap(folder =>
+      readdirSync(folder)
+        .filter(name => name.endsWith('.ptx'))
+        .map(name => join(folder, name)),
+    )
   if (modules.length === 0) fail("candle's kernels are not there")
   for (const arch of ASSEMBLED)
     for (const module of modules) run(join(HOME, 'bin', 'ptxas'), [`-arch=${arch}`, '-o', '/dev/null', module])

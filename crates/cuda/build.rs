@@ -21,6 +21,8 @@ fn main() {
     match command.status() {
         Ok(status) if status.success() => {}
         Ok(_) => panic!("`{nvcc}` could not compile the kernels"),
-        Err(e) => panic!("`{nvcc}`: {e}. The feature 'cuda' needs CUDA's compiler: node scripts/build-cuda.mjs fetches it"),
+        Err(e) => {
+            panic!("`{nvcc}`: {e}. The feature 'cuda' needs CUDA's compiler: node scripts/build-cuda.mjs fetches it")
+        }
     }
 }

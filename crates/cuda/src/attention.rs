@@ -126,14 +126,17 @@ impl Gpu {
         let (hidden, dtype) = (columns / 3, qkv.dtype());
         let head_size = hidden / heads.max(1);
         let size = SIZES.into_iter().find(|&size| head_size <= size);
-        let Some(size) = size.filter(|_| columns == 3 * heads * head_size && rows == texts.rows && head_size > 0) else {
+        let Some(size) = size.filter(|_| columns == 3 * heads * head_size && rows == texts.rows && head_size > 0)
+        else {
             candle_core::bail!("no attention of {heads} heads over [{rows}, {columns}], {} rows of texts", texts.rows);
         };
         if added.is_some_and(|added| added.elem_count() != columns || added.dtype() != dtype) {
             candle_core::bail!("what is added to [{rows}, {columns}] does not fit");
         }
-        let (reach, pairs) = (columns_of(extras.distances)? / 2, columns_of(extras.angles.map(|(cosines, _)| cosines))?);
-        if 2 * pairs > head_size || extras.distances.is_some_and(|table| table.elem_count() != heads * (2 * reach + 1)) {
+        let (reach, pairs) =
+            (columns_of(extras.distances)? / 2, columns_of(extras.angles.map(|(cosines, _)| cosines))?);
+        if 2 * pairs > head_size || extras.distances.is_some_and(|table| table.elem_count() != heads * (2 * reach + 1))
+        {
             candle_core::bail!("distances or angles do not fit heads of {head_size}");
         }
         let out = self.empty((rows, hidden), dtype)?;

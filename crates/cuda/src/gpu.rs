@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::sys::{CUfunction_attribute_enum, CUmemPool_attribute, CUmemoryPool, CUresult};
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, result, sys};
+use candle_core::cuda_backend::cudarc::driver::sys::{
+    CUfunction_attribute_enum, CUmemPool_attribute, CUmemoryPool, CUresult,
+};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, result, sys,
+};
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Result, Shape, Storage, Tensor};
 
@@ -136,12 +140,17 @@ impl Gpu {
         shared: usize,
         parameters: &P,
     ) -> Result<()> {
-        let Some(function) = self.shared.functions.get(kernel) else { candle_core::bail!("there is no kernel {kernel}") };
-        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { candle_core::bail!("{kernel}: a grid of {x} × {y}") };
+        let Some(function) = self.shared.functions.get(kernel) else {
+            candle_core::bail!("there is no kernel {kernel}")
+        };
+        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
+            candle_core::bail!("{kernel}: a grid of {x} × {y}")
+        };
         if x == 0 || y == 0 {
             return Ok(());
         }
-        let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads as u32, 1, 1), shared_mem_bytes: shared as u32 };
+        let config =
+            LaunchConfig { grid_dim: (x, y, 1), block_dim: (threads as u32, 1, 1), shared_mem_bytes: shared as u32 };
         let mut launch = self.shared.stream.launch_builder(function);
         launch.arg(parameters);
         // SAFETY: the caller's promise.

@@ -152,7 +152,13 @@ impl Gpu {
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the device fails.
-    pub fn norm(&self, rows: usize, width: usize, of: &Norm<'_>, dtype: DType) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    pub fn norm(
+        &self,
+        rows: usize,
+        width: usize,
+        of: &Norm<'_>,
+        dtype: DType,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let is = |tensor: Option<&Tensor>, dims: &[usize], dtype| {
             tensor.is_none_or(|tensor| tensor.dims() == dims && tensor.dtype() == dtype)
         };
