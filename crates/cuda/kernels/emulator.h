@@ -30,6 +30,7 @@ struct Block {
     std::vector<Barrier> warps;
     Barrier all;
     std::vector<std::vector<uint64_t>> lanes; // what lanes of a warp show each other, up to 8 words each
+    std::vector<std::vector<std::vector<std::pair<void *, const void *>>>> copies; // of each thread: groups
     std::vector<ucontext_t> fibers;
     std::vector<bool> done;
     ucontext_t scheduler;
@@ -77,6 +78,7 @@ inline void launch(dim3 grid, unsigned threads, size_t shared_bytes, std::functi
             for (size_t warp = 0; warp < here.warps.size(); warp++)
                 here.warps[warp].threads = int(std::min(32u, threads - unsigned(warp) * 32));
             here.lanes.assign(threads, std::vector<uint64_t>(8));
+            here.copies.resize(threads);
             here.fibers.resize(threads);
             here.done.assign(threads, false);
             const uint64_t body = reinterpret_cast<uint64_t>(&kernel);
@@ -218,17 +220,28 @@ template <typename T> void multiply_add(float (&sums)[4], const uint32_t (&a)[4]
     warp_barrier();
 }
 
+// Copies happen as late as they may: when the thread waits for them.
 inline void copy_16(void *into, const void *from, bool wanted) {
-    if (reinterpret_cast<uintptr_t>(into) % 16 != 0) abort();
-    if (!wanted) {
-        memset(into, 0, 16);
-        return;
-    }
-    if (reinterpret_cast<uintptr_t>(from) % 16 != 0) abort();
-    memcpy(into, from, 16);
+    if (reinterpret_cast<uintptr_t>(into) % 16 != 0 || (wanted && reinterpret_cast<uintptr_t>(from) % 16 != 0)) abort();
+    auto &groups = block->copies[block->current];
+    if (groups.empty()) groups.emplace_back();
+    groups.back().push_back({into, wanted ? from : nullptr});
 }
-inline void copies_end() {}
-template <int LATER> void copies_wait() {}
+inline void copies_end() {
+    auto &groups = block->copies[block->current];
+    if (groups.empty()) groups.emplace_back();
+    groups.emplace_back(); // the next group
+}
+template <int LATER> void copies_wait() {
+    auto &groups = block->copies[block->current];
+    while (int(groups.size()) > LATER + 1) { // the last is not ended
+        for (const auto &[into, from] : groups.front()) {
+            if (from) memcpy(into, from, 16);
+            else memset(into, 0, 16);
+        }
+        groups.erase(groups.begin());
+    }
+}
 
 using std::max; // as CUDA has them
 using std::min;

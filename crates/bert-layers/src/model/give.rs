@@ -42,6 +42,7 @@ impl<'o, O: Ops> Giver<'o, O> {
             return Ok(());
         }
         let folded = match (O::IN_PLACE, sink.terms(layer)) {
+            (false, Some(terms)) if terms.ends.is_empty() => return sink.put_folded(layer, &[]),
             (false, Some(mut terms)) => {
                 if let Some(only) = only {
                     // A row of the chunk → its place among those that were computed, which all that a sink takes are.

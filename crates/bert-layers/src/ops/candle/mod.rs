@@ -14,7 +14,7 @@ use bert_layers_kernels::{Activation, Team};
 use candle_core::{DType, Device, Tensor};
 
 use self::rows::Rows;
-use super::{Attention, Distances, For, Layer, Ops, Reading};
+use super::{Attention, Distances, For, Layer, Ops};
 use crate::fold::Terms;
 use crate::weights::Tensor as HostTensor;
 use crate::{Cancel, Result};
@@ -25,6 +25,7 @@ pub struct Candle {
     device: Device,
     dtype: DType,
     /// Unpacks what comes from the device.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "nothing comes in its own time"))]
     team: Arc<dyn Team + Send>,
     cancel: Cancel,
     #[cfg(feature = "cuda")]
@@ -356,7 +357,7 @@ impl Ops for Candle {
     }
 
     #[cfg(feature = "cuda")]
-    fn begin_read(&self, x: &Rows) -> Result<Option<Box<dyn Reading>>> {
+    fn begin_read(&self, x: &Rows) -> Result<Option<Box<dyn super::Reading>>> {
         self.gpu.as_ref().map(|gpu| self.begin(gpu, x)).transpose()
     }
 }
