@@ -17,6 +17,9 @@
 #define __global__
 #define __launch_bounds__(...)
 
+using std::max; // as CUDA has them
+using std::min;
+
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 struct float4 { float x, y, z, w; };
 
@@ -89,18 +92,26 @@ inline void launch(dim3 grid, unsigned threads, size_t shared_bytes, std::functi
                 here.fibers[i].uc_link = nullptr;
                 makecontext(&here.fibers[i], reinterpret_cast<void (*)()>(run_fiber), 2, unsigned(body), unsigned(body >> 32));
             }
-            for (bool left = true; left;) {
-                left = false;
-                here.progress = false;
-                for (unsigned i = 0; i < threads; i++) {
-                    if (here.done[i]) continue;
-                    left = true;
-                    here.current = i;
-                    threadIdx = {i, 0, 0};
-                    blockIdx = {x, y, 0};
-                    swapcontext(&here.scheduler, &here.fibers[i]);
+            // A warp runs as far ahead of the others as it can, now the first and now the last, so that a barrier that is missing shows.
+            const unsigned warps = unsigned(here.warps.size());
+            for (unsigned pass = 0, left = threads; left > 0; pass++) {
+                bool any = false;
+                for (unsigned i = 0; i < warps; i++) {
+                    const unsigned warp = pass % 2 ? warps - 1 - i : i;
+                    do {
+                        here.progress = false;
+                        for (unsigned thread = warp * 32; thread < min(threads, warp * 32 + 32); thread++) {
+                            if (here.done[thread]) continue;
+                            here.current = thread;
+                            threadIdx = {thread, 0, 0};
+                            blockIdx = {x, y, 0};
+                            swapcontext(&here.scheduler, &here.fibers[thread]);
+                            left -= here.done[thread];
+                        }
+                        any |= here.progress;
+                    } while (here.progress);
                 }
-                if (left && !here.progress) {
+                if (left > 0 && !any) {
                     fprintf(stderr, "threads of a block wait at different barriers\n");
                     abort();
                 }
@@ -243,5 +254,3 @@ template <int LATER> void copies_wait() {
     }
 }
 
-using std::max; // as CUDA has them
-using std::min;

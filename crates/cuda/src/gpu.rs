@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
     CUfunction_attribute_enum, CUmemPool_attribute, CUmemoryPool, CUresult,
 };
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, result, sys,
+    CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, result, sys,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Result, Shape, Storage, Tensor};
