@@ -12,11 +12,18 @@ use half::{bf16, f16};
 use super::{Attention, Candle, Disentangled, LayerNorm, Linear, Rows};
 use crate::Result;
 use crate::fold::Terms;
+use crate::ops::rotary::Angles;
 use crate::ops::{Reading, Rotary};
 
 /// Where the texts of a run are, which all its layers share.
 #[derive(Default)]
-pub(super) struct LastTexts(Mutex<Option<(Vec<Range<usize>>, Arc<Texts>)>>);
+pub(super) struct LastTexts(Mutex<Option<OnDevice>>);
+
+/// Texts, and where they are on the device.
+type OnDevice = (Vec<Range<usize>>, Arc<Texts>);
+
+/// Angles, and their cosines and sines on the device.
+pub(super) type Turned = (Arc<Angles>, Tensor, Tensor);
 
 impl LastTexts {
     fn of<D>(&self, gpu: &Gpu, attention: &Attention<'_, D>) -> Result<Arc<Texts>> {

@@ -34,7 +34,7 @@ pub struct Candle {
     texts: Arc<gpu::LastTexts>,
     /// Tables of angles that are on the device.
     #[cfg(feature = "cuda")]
-    angles: Arc<std::sync::Mutex<Vec<(Arc<super::rotary::Angles>, Tensor, Tensor)>>>,
+    angles: Arc<std::sync::Mutex<Vec<gpu::Turned>>>,
 }
 
 /// A matrix `[out, in]` and its bias.
