@@ -9,6 +9,7 @@ mod distilbert;
 mod electra;
 mod embeddings;
 mod ernie;
+mod give;
 mod load;
 mod modernbert;
 mod mpnet;
