@@ -17,7 +17,7 @@ const VARIANTS = [
   'deberta-v2-biased-input',
   'deberta-v2-no-relative',
   'deberta-v2-masked-lm',
-  'deberta-v2-classification',
+  'deberta-v2-sequence-classification',
   'deberta',
   'deberta-c2p',
   'deberta-masked-lm',

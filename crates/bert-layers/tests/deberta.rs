@@ -137,7 +137,7 @@ fn a_checkpoint_that_holds_something_else_is_refused_by_name() {
 /// Its pooler is a head's, not the encoder's.
 #[test]
 fn there_is_no_pooler() {
-    assert!(!load("goldens-families/deberta-v2-classification", DeviceChoice::Cpu).has_pooler());
+    assert!(!load("goldens-families/deberta-v2-sequence-classification", DeviceChoice::Cpu).has_pooler());
 }
 
 /// Name → shape and values.

@@ -21,7 +21,7 @@ const DEBERTA: [&str; 14] = [
     "deberta-v2-no-relative",
     "deberta-v2-no-types-of-attention",
     "deberta-v2-masked-lm",
-    "deberta-v2-classification",
+    "deberta-v2-sequence-classification",
     "deberta",
     "deberta-c2p",
     "deberta-masked-lm",
