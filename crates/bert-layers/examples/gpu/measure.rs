@@ -59,8 +59,8 @@ fn case(encoder: &Encoder, lengths: &[usize]) -> Done<Value> {
         .collect();
     let embed: Vec<EmbedInput> = inputs.iter().cloned().map(EmbedInput::from).collect();
     let options = EmbedOptions { pool: Some(Pool::Mean), normalize: Some(false), ..EmbedOptions::default() };
-    let states = median(|| encoder.encode(&inputs, &EncodeOptions::default()).map(drop))?;
-    let pooled = median(|| encoder.embed(&embed, &options).map(drop))?;
+    let states = median(|| Ok(encoder.encode(&inputs, &EncodeOptions::default()).map(drop)?))?;
+    let pooled = median(|| Ok(encoder.embed(&embed, &options).map(drop)?))?;
     let rows: usize = lengths.iter().sum();
     let layers = encoder.config().num_layers() + 1;
     let copy = copy_alone(rows, encoder.config().hidden_size(), layers, encoder.dtype())?;
