@@ -37,7 +37,7 @@ pub struct Candle {
     angles: Arc<std::sync::Mutex<Vec<gpu::Turned>>>,
 }
 
-/// A matrix `[out, in]` and its bias.
+/// A matrix `[in, out]`, maybe a view of one that lies the other way, and its bias.
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
@@ -118,7 +118,7 @@ impl Candle {
     /// `x · Wᵀ`, in the weights' type.
     fn product(&self, x: &Rows, linear: &Linear) -> Result<Tensor> {
         self.cancel.check()?;
-        Ok(x.input(self.dtype)?.matmul(&linear.weight.t()?)?)
+        Ok(x.input(self.dtype)?.matmul(&linear.weight)?)
     }
 
     /// `x · Wᵀ + b + residual`, normed if there is a norm: in f32, and in the weights' type if that is.
@@ -186,7 +186,10 @@ impl Ops for Candle {
             weights.push(self.upload(weight)?);
         }
         let bias = if some_have { Some(Tensor::cat(&biases, 0)?) } else { None };
-        Ok(Linear { weight: Tensor::cat(&weights, 0)?, bias, gated: false })
+        let weight = Tensor::cat(&weights, 0)?.t()?;
+        // candle's products on the CPU depend on how many rows there are if the matrix lies the other way.
+        let weight = if self.device.is_cpu() { weight.contiguous()? } else { weight };
+        Ok(Linear { weight, bias, gated: false })
     }
 
     fn load_gated(&self, gate: Layer, up: Layer) -> Result<Linear> {
