@@ -33,6 +33,27 @@ describe('every format', () => {
   })
 })
 
+/** Task checkpoints; scripts/make_family_format_fixtures.py says how they were made. */
+const FAMILIES = join(ROOT, 'test/fixtures/formats-families')
+
+test.each(readdirSync(FAMILIES))('%s in Flax and TensorFlow is, converted, what it was made of', async name => {
+  await using original = await Encoder.fromPretrained(join(ROOT, 'test/fixtures/goldens-families', name))
+  const expected = await inspect(join(ROOT, 'test/fixtures/goldens-families', name))
+  const made = readdirSync(join(FAMILIES, name))
+  expect(made.length).toBeGreaterThan(0)
+  for (const kind of made) {
+    const target = join(temporaryFolder(), 'model')
+    const { tensors } = await convert(join(FAMILIES, name, kind), target)
+    await using converted = await Encoder.fromPretrained(target)
+    expect(converted.fingerprint, kind).toBe(original.fingerprint)
+    expect((await converted.encode({ ids: [5, 6, 7] })).data).toEqual((await original.encode({ ids: [5, 6, 7] })).data)
+    const { parameters, hasPooler, notices, weights } = await inspect(target)
+    expect({ parameters, hasPooler }).toEqual({ parameters: expected.parameters, hasPooler: expected.hasPooler })
+    expect(weights[0]?.tensors).toBe(tensors)
+    expect(notices.filter(notice => !/tokenizer/.test(notice))).toEqual([])
+  }
+})
+
 describe('two formats in one folder', () => {
   test('that disagree: safetensors wins, and a warning says so once', async () => {
     const folder = copyTinyModel(temporaryFolder())

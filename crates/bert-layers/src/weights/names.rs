@@ -66,12 +66,13 @@ const OBJECT_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
 /// The name of a TensorFlow variable, and whether it is a matrix that lies transposed. Both ways of naming are known: Google's
 /// ("bert/encoder/layer_0/attention/self/query/kernel", "module/" before it in a SavedModel of a hub module), and that of
-/// Transformers' Keras models ("tf_bert_model/bert/encoder/layer_._0/attention/self/query/kernel:0").
+/// Transformers' Keras models ("tf_bert_model/bert/encoder/layer_._0/attention/self/query/kernel:0"; Keras makes "tfmp_net_model" of
+/// TFMPNetModel).
 pub(super) fn from_tensorflow(variable: &str) -> (String, bool) {
     let variable = variable.strip_suffix(OBJECT_SUFFIX).unwrap_or(variable);
     let variable = variable.strip_suffix(":0").unwrap_or(variable);
     let mut scopes: Vec<&str> = variable.split('/').collect();
-    if scopes.len() > 1 && (scopes[0] == "module" || scopes[0].starts_with("tf_")) {
+    if scopes.len() > 1 && (scopes[0] == "module" || scopes[0].starts_with("tf")) {
         scopes.remove(0);
     }
     let mut parts = Vec::new();
@@ -169,7 +170,12 @@ mod tests {
             ("tf_albert_model/albert/pooler/kernel:0", "albert.pooler.weight", true),
             ("tf_electra_model/electra/embeddings_project/bias:0", "electra.embeddings_project.bias", false),
             (
-                "tf_mp_net_model/mpnet/encoder/relative_attention_bias/embeddings:0",
+                "tfxlm_roberta_for_masked_lm/roberta/embeddings/LayerNorm/gamma",
+                "roberta.embeddings.LayerNorm.weight",
+                false,
+            ),
+            (
+                "tfmp_net_model/mpnet/encoder/relative_attention_bias/embeddings:0",
                 "mpnet.encoder.relative_attention_bias.weight",
                 false,
             ),
