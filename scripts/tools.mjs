@@ -3,7 +3,7 @@
  * once into a cache outside the checkout. BERT_LAYERS_TOOLS names its folder (~/.cache/bert-layers-tools).
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
@@ -71,10 +71,10 @@ export function npmProject(specs) {
 }
 
 /**
- * The files of Debian packages, for a processor that need not be this one's: a root to run a foreign program in. The system's own apt is
- * asked where Debian is, and not changed. musl before 1.2.4, as in Debian 12, cannot load what Alpine makes today.
+ * The files of packages of a Debian release, such as `trixie`, for a processor that need not be this one's: a root to run a foreign program in.
+ * The system's own apt is asked where Debian is, and not changed.
  */
-export function debianRoot(architecture, packages, suite = 'trixie') {
+export function debianRoot(suite, architecture, packages) {
   return cached(`debian-${suite}-${architecture}-${packages.join(',')}`, folder => {
     const [site] = output('apt-get', ['indextargets', '--format', '$(REPO_URI)', 'Origin: Debian']).split('\n')
     if (!site) throw new Unavailable('apt knows no Debian archive here')
@@ -100,7 +100,5 @@ export function debianRoot(architecture, packages, suite = 'trixie') {
       if (file.endsWith('.deb')) output('dpkg-deb', ['--extract', join(state, file), folder])
     }
     rmSync(state, { recursive: true })
-    // Debian's base-files makes this link.
-    if (!existsSync(join(folder, 'lib'))) symlinkSync('usr/lib', join(folder, 'lib'))
   })
 }
