@@ -2,9 +2,15 @@
 
 use std::sync::LazyLock;
 
-use bert_layers_fuzz::Model;
+use bert_layers_fuzz::{Model, named};
 use libfuzzer_sys::fuzz_target;
 
-static MODEL: LazyLock<Model> = LazyLock::new(|| Model::of("goldens-extra/text-vocab-uncased", &["vocab.txt"]));
+// MPNet's special tokens are RoBERTa's.
+static MODELS: LazyLock<[(&str, Model); 2]> = LazyLock::new(|| {
+    [
+        ("<s>", Model::of("goldens-families/text-mpnet", &["vocab.txt"])),
+        ("[CLS]", Model::of("goldens-extra/text-vocab-uncased", &["vocab.txt"])),
+    ]
+});
 
-fuzz_target!(|bytes: &[u8]| MODEL.try_with("vocab.txt", bytes));
+fuzz_target!(|bytes: &[u8]| named(bytes, &*MODELS).try_with("vocab.txt", bytes));

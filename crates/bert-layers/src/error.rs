@@ -82,7 +82,12 @@ impl Error {
 
     /// A file of a model that is not as it should be.
     pub(crate) fn invalid_file(path: &Path, reason: impl std::fmt::Display) -> Self {
-        Error::ModelInvalid(format!("{}: {reason}", path.display()))
+        Error::ModelInvalid(format!("{}: {}", path.display(), shortened(reason.to_string())))
+    }
+
+    /// A file of a model that is sound, and nothing that this library runs.
+    pub(crate) fn unsupported_file(path: &Path, reason: impl std::fmt::Display) -> Self {
+        Error::ModelUnsupported(format!("{}: {}", path.display(), shortened(reason.to_string())))
     }
 }
 
@@ -95,6 +100,17 @@ pub fn catch<T>(job: impl FnOnce() -> Result<T>) -> Result<T> {
         let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Err(Error::Internal(text.unwrap_or("a panic").into()))
     })
+}
+
+/// What a message quotes of a file may be the file.
+fn shortened(mut reason: String) -> String {
+    const MOST: usize = 1000;
+    if reason.len() > MOST {
+        let end = (0..=MOST).rev().find(|&end| reason.is_char_boundary(end));
+        reason.truncate(end.unwrap_or(0));
+        reason.push('…');
+    }
+    reason
 }
 
 /// What to do when there is no memory for it.

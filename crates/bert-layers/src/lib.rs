@@ -36,6 +36,7 @@ mod fold;
 mod groups;
 mod hidden_states;
 mod inspect;
+mod json;
 mod last_layer;
 mod layers;
 mod loaded;

@@ -7,6 +7,8 @@ use crate::Result;
 
 /// There is a number for each distance.
 const MOST_POSITIONS: usize = 1 << 20;
+/// A convolution in groups is stored without what each group does not read, and computed with it.
+const MOST_NEIGHBOURS: usize = 15;
 
 /// What `DebertaConfig` and `DebertaV2Config` of Transformers hold, as far as an encoder needs it. The sizes must be there; the rest
 /// has the defaults of Transformers, which leaves out of the file what v3 alone has.
@@ -125,6 +127,11 @@ impl DebertaConfig {
             return Err(
                 fields.invalid(format!("conv_kernel_size {kernel} is even: it must be odd to be centred on a token"))
             );
+        }
+        if kernel > MOST_NEIGHBOURS {
+            return Err(fields.unsupported(format!(
+                "conv_kernel_size {kernel} is not supported, only up to {MOST_NEIGHBOURS}: known models have 3"
+            )));
         }
         fields.divides(("conv_groups", groups), ("hidden_size", hidden_size))?;
         if kernel > 0 && !matches!(self.conv_act, HiddenAct::Fixed(_)) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::activation::HiddenAct;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// A parsed `config.json`, or an object in it.
 pub(super) struct Fields<'a> {
@@ -17,10 +17,9 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub fn parse(text: &[u8], path: &'a Path) -> Result<Self> {
-        match serde_json::from_slice(text) {
-            Ok(Value::Object(map)) => Ok(Self { path, map, within: String::new() }),
-            Ok(_) => Err(Error::invalid_file(path, "is not a JSON object")),
-            Err(e) => Err(Error::invalid_file(path, format!("is not JSON: {e}"))),
+        match json::parse(text, path)? {
+            Value::Object(map) => Ok(Self { path, map, within: String::new() }),
+            _ => Err(Error::invalid_file(path, "is not a JSON object")),
         }
     }
 
@@ -60,7 +59,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn unsupported(&self, reason: impl std::fmt::Display) -> Error {
-        Error::ModelUnsupported(format!("{}: {reason}", self.path.display()))
+        Error::unsupported_file(self.path, reason)
     }
 
     fn missing(&self, field: &str) -> Error {

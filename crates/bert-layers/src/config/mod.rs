@@ -141,11 +141,8 @@ impl ModelConfig {
             "modernbert" => ModelConfig::ModernBert(ModernBertConfig::from_fields(&fields)?),
             "nomic_bert" => ModelConfig::NomicBert(NomicBertConfig::from_fields(&fields)?),
             _ => {
-                return Err(Error::ModelUnsupported(format!(
-                    "{}: model_type '{family}' is not supported; supported: {}",
-                    path.display(),
-                    MODEL_TYPES.join(", ")
-                )));
+                let known = MODEL_TYPES.join(", ");
+                return Err(fields.unsupported(format!("model_type '{family}' is not supported; supported: {known}")));
             }
         })
     }

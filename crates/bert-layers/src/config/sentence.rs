@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::json::Fields;
 use crate::pool::Pool;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// What modules.json, 1_Pooling/config.json, sentence_bert_config.json and config_sentence_transformers.json say, as far as they
 /// are there.
@@ -58,7 +58,7 @@ impl SentenceConfig {
     /// [`Error::ModelInvalid`] for a file that is damaged.
     pub fn read(folder: &Path) -> Result<Self> {
         let mut config = Self::default();
-        let pooling = match read(&folder.join("modules.json"))? {
+        let pooling = match json::read(&folder.join("modules.json"))? {
             Some(modules) => config.read_modules(&folder.join("modules.json"), &modules)?,
             None => Some("1_Pooling".to_owned()),
         };
@@ -160,13 +160,8 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     std::fs::read(path).map(Some).map_err(|e| Error::invalid_file(path, e))
 }
 
-fn read(path: &Path) -> Result<Option<Value>> {
-    let Some(bytes) = bytes(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::invalid_file(path, format!("is not JSON: {e}")))
-}
-
 fn object(path: &Path) -> Result<Option<Map<String, Value>>> {
-    match read(path)? {
+    match json::read(path)? {
         None => Ok(None),
         Some(Value::Object(map)) => Ok(Some(map)),
         Some(_) => Err(Error::invalid_file(path, "is not a JSON object")),

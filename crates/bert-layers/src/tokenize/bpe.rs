@@ -1,7 +1,6 @@
 //! `vocab.json` + `merges.txt` → the tokenizer that `RobertaTokenizer` of Transformers makes of them, or its `DebertaTokenizer`:
 //! byte-level BPE.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ahash::AHashMap;
@@ -12,6 +11,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
+use super::caught;
 use super::config::Config;
 use super::vocab::add_tokens;
 use crate::{Error, Result};
@@ -58,9 +58,7 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
 
     let builder = BPE::builder().vocab_and_merges(vocab, merges);
     // The library answers some contradictions of the two files with a panic.
-    let model = catch_unwind(AssertUnwindSafe(|| builder.build()))
-        .map_err(|_| Error::invalid_file(&merges_txt, "contradicts vocab.json"))?
-        .map_err(|e| Error::invalid_file(&merges_txt, e))?;
+    let model = caught(|| builder.build()).map_err(|e| Error::invalid_file(&merges_txt, e))?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(add_prefix_space)));
     tokenizer.with_decoder(Some(ByteLevel::default()));

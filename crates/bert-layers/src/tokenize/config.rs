@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// The options of a folder's tokenizer; either file may be absent.
 pub(super) struct Config {
@@ -37,7 +37,7 @@ impl Config {
     }
 
     pub fn unsupported(&self, reason: impl std::fmt::Display) -> Error {
-        Error::ModelUnsupported(format!("{}: {reason}", self.path.display()))
+        Error::unsupported_file(&self.path, reason)
     }
 
     /// A field that is absent or null is left to its default.
@@ -134,13 +134,9 @@ fn special(value: &Value) -> Option<AddedToken> {
 }
 
 fn object(path: &Path) -> Result<Map<String, Value>> {
-    if !path.is_file() {
-        return Ok(Map::new());
-    }
-    let text = std::fs::read(path).map_err(|e| Error::invalid_file(path, e))?;
-    match serde_json::from_slice(&text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Error::invalid_file(path, "is not a JSON object")),
-        Err(e) => Err(Error::invalid_file(path, format!("is not JSON: {e}"))),
+    match json::read(path)? {
+        None => Ok(Map::new()),
+        Some(Value::Object(map)) => Ok(map),
+        Some(_) => Err(Error::invalid_file(path, "is not a JSON object")),
     }
 }

@@ -1,12 +1,11 @@
 //! Which tokenizer a folder has.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 
 use super::config::Config;
-use super::{Tokenizer, bpe, vocab};
+use super::{Tokenizer, bpe, caught, limits, vocab};
 use crate::{Error, Result};
 
 /// The files that decide what a tokenizer does.
@@ -75,23 +74,18 @@ impl Tokenizer {
 
     /// A post-processor that names tokens the vocabulary lacks shows only when it is used: the library panics then.
     fn try_out(&self) -> std::result::Result<(), String> {
-        let encode = || self.inner.encode("a", true).and_then(|_| self.inner.encode(("a", "a"), true));
-        match catch_unwind(AssertUnwindSafe(encode)) {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(format!("cannot encode a text: {e}")),
-            Err(_) => Err("cannot encode a text: its post-processor contradicts its vocabulary".into()),
-        }
+        caught(|| self.inner.encode("a", true).and_then(|_| self.inner.encode(("a", "a"), true)))
+            .map(drop)
+            .map_err(|e| format!("cannot encode a text: {e}"))
     }
 }
 
 /// Reads a tokenizer.json. Where tokenizer_config.json says otherwise about BERT's normalizer, Transformers follows that.
 fn from_json(path: &Path, config: &Config) -> Result<tokenizers::Tokenizer> {
     let bytes = std::fs::read(path).map_err(|e| Error::invalid_file(path, e))?;
+    limits::check(&bytes, path)?;
     let malformed = |reason: String| Error::invalid_file(path, format!("is malformed: {reason}"));
-    // The library answers some malformed files with a panic.
-    let mut tokenizer = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&bytes)))
-        .map_err(|_| malformed("the tokenizers library gave up on it".into()))?
-        .map_err(|e| malformed(e.to_string()))?;
+    let mut tokenizer = caught(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(malformed)?;
     if let Some(NormalizerWrapper::BertNormalizer(file)) = tokenizer.get_normalizer() {
         let normalizer = BertNormalizer::new(
             file.clean_text,

@@ -3,6 +3,7 @@
 mod bpe;
 mod config;
 mod input;
+mod limits;
 mod load;
 mod offsets;
 mod tokens;
@@ -15,6 +16,7 @@ pub use tokens::Tokens;
 pub(crate) use vocab::lower_cases_by_default;
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bert_layers_kernels::Crew;
 use tokenizers::models::ModelWrapper;
@@ -38,6 +40,7 @@ impl Tokenizer {
         // Files carry the limits of somebody's training run; silently losing text to them is what this library is against.
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);
+        limits::check_model(inner.get_model())?;
         let unknown = match inner.get_model() {
             ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
             ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
@@ -89,7 +92,8 @@ impl Tokenizer {
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             return Err(Error::InvalidInput(format!("id {id} is not in the tokenizer's vocabulary")));
         }
-        self.inner.decode(ids, skip_special_tokens).map_err(|e| Error::Internal(format!("tokenizers: {e}")))
+        caught(|| self.inner.decode(ids, skip_special_tokens))
+            .map_err(|e| Error::ModelInvalid(format!("the tokenizer cannot decode these ids: {e}")))
     }
 
     /// Whether upper and lower case are the same to it.
@@ -100,9 +104,17 @@ impl Tokenizer {
 
     /// Tokens of one input that is not given as ids.
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>, add_special_tokens: bool) -> Result<Encoding> {
-        self.inner
-            .encode(input, add_special_tokens)
+        caught(|| self.inner.encode(input, add_special_tokens))
             .map_err(|e| Error::ModelInvalid(format!("the tokenizer cannot encode this text: {e}")))
+    }
+}
+
+/// The library's answer. To what it takes for impossible, such as a file that contradicts itself only in some text, or a pattern that
+/// it gives up on, that is a panic.
+fn caught<T>(job: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(job)) {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(_) => Err("its files contradict themselves".into()),
     }
 }
 

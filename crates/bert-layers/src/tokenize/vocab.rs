@@ -11,6 +11,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::config::Config;
+use super::{caught, limits};
 use crate::{Error, Result};
 
 /// The classes of Transformers that do with a vocab.txt what `BertTokenizer` does. Others that have one split texts differently:
@@ -101,19 +102,20 @@ fn mpnet_tokens(config: &Config) -> Result<Vec<AddedToken>> {
 
 /// Adds the tokens that stand beside a vocabulary, in the order in which Transformers numbers them.
 pub(super) fn add_tokens(tokenizer: &mut Tokenizer, config: &Config, special: Vec<AddedToken>) -> Result<()> {
-    let refused = |e: tokenizers::Error| config.invalid(e.to_string());
-    for (id, token) in config.added_tokens()? {
-        let content = token.content.clone();
-        tokenizer.add_tokens([token]).map_err(refused)?;
-        if tokenizer.token_to_id(&content) != Some(id) {
-            return Err(config.invalid(format!(
-                "added_tokens_decoder gives '{content}' the id {id}, which the vocabulary contradicts"
-            )));
-        }
+    let mut add = |tokens: Vec<AddedToken>| -> Result<()> {
+        limits::check_added(&tokens).map_err(|e| config.invalid(e))?;
+        // All at once: with each call the library builds the search for all of them again.
+        caught(|| tokenizer.add_tokens(tokens)).map(drop).map_err(|e| config.invalid(e))
+    };
+    let known = config.added_tokens()?;
+    add(known.iter().map(|(_, token)| token.clone()).collect())?;
+    add(special)?;
+    add(config.additional_special_tokens()?)?;
+    match known.iter().find(|(id, token)| tokenizer.token_to_id(&token.content) != Some(*id)) {
+        None => Ok(()),
+        Some((id, AddedToken { content, .. })) => Err(config
+            .invalid(format!("added_tokens_decoder gives '{content}' the id {id}, which the vocabulary contradicts"))),
     }
-    tokenizer.add_special_tokens(special).map_err(refused)?;
-    tokenizer.add_special_tokens(config.additional_special_tokens()?).map_err(refused)?;
-    Ok(())
 }
 
 /// Whether texts are lower-cased where no file says so. Transformers does it; but Google's releases, which have no

@@ -29,6 +29,9 @@ pub(crate) use tensor_file::{Entry, TensorFile, item_size, try_bytes};
 
 use crate::{Cancel, Error, Result};
 
+/// Tensors of a PyTorch or TensorFlow file may lie on top of each other, as tied ones do: few bytes could become a large model.
+const MOST_SHARED: u64 = 2;
+
 /// One tensor, row-major, as f32 whatever it was stored as.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
@@ -41,12 +44,16 @@ pub struct Tensor {
 /// The tensors of a checkpoint by name. Nothing is read until it is asked for, and what was read is hashed.
 pub struct Weights {
     checkpoint: Checkpoint,
+    /// Bytes of its files.
+    size: u64,
     rules: &'static NameRules,
     /// What stands before the encoder's names: "bert." in task checkpoints, "" in bare ones.
     prefix: String,
     read: HashSet<String>,
     hasher: blake3::Hasher,
     values: u64,
+    /// Bytes of the files that were read, each as often as it was.
+    bytes: u64,
     crew: Arc<Crew>,
     cancel: Cancel,
 }
@@ -125,11 +132,13 @@ impl Weights {
         let checkpoint = Checkpoint::open(&find(folder)?)?;
         Ok(Self {
             prefix: checkpoint.prefix(rules)?,
+            size: checkpoint.size(),
             checkpoint,
             rules,
             read: HashSet::new(),
             hasher: blake3::Hasher::new(),
             values: 0,
+            bytes: 0,
             crew,
             cancel,
         })
@@ -159,6 +168,13 @@ impl Weights {
             return Err(Error::invalid_file(
                 file.path(),
                 format!("tensor '{stored}' has shape {found:?}, config.json says {shape:?}"),
+            ));
+        }
+        self.bytes += file.entries().get(&stored).map_or(0, |entry| entry.bytes() as u64);
+        if self.bytes > MOST_SHARED * self.size {
+            return Err(Error::invalid_file(
+                &self.checkpoint.path,
+                "its tensors share their values so often that the model would be far larger than its files",
             ));
         }
         let (data, pieces) = file.read_pieces(&stored, &self.crew, |piece| {

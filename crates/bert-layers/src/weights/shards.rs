@@ -5,13 +5,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 
 /// The files that an index lists, each once.
 pub(super) fn files(index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(index).map_err(|e| Error::invalid_file(index, e))?;
-    let json: Value =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid_file(index, format!("is not JSON: {e}")))?;
+    let json = json::read(index)?.unwrap_or_default();
     let map = json
         .get("weight_map")
         .and_then(Value::as_object)

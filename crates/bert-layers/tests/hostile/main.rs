@@ -4,10 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod damage;
 mod flax;
 mod pytorch;
 mod tensorflow;
+mod tokenizer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

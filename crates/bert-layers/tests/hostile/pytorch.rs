@@ -239,3 +239,48 @@ fn the_legacy_form_is_read_to_its_end() {
     folder.write(FILE, &[magic, b"\x80\x02M\xe9\x03.", big, b"\x80\x02}.", b"\x80\x02]."].concat());
     folder.refused(INVALID, &["big-endian"]);
 }
+
+#[test]
+fn tensors_that_share_their_values_make_no_large_model() {
+    let folder = folder("shared");
+    let config = String::from_utf8(folder.read("config.json")).expect("UTF-8");
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    for field in ["hidden_size", "intermediate_size", "max_position_embeddings", "vocab_size"] {
+        config[field] = 128.into();
+    }
+    (config["num_attention_heads"], config["num_hidden_layers"]) = (2.into(), 40.into());
+    folder.write("config.json", config.to_string().as_bytes());
+    // Every matrix of 40 layers is the same 64 kB, 16 MB in all; each name has some hundred bytes.
+    let mut names = vec![("embeddings.LayerNorm.weight".to_owned(), 0), ("embeddings.LayerNorm.bias".to_owned(), 0)];
+    for (table, rows) in [("word", 128), ("position", 128), ("token_type", 2)] {
+        names.push((format!("embeddings.{table}_embeddings.weight"), rows));
+    }
+    for layer in 0..40 {
+        for part in ["attention.self.query", "attention.self.key", "attention.self.value"] {
+            names.push((format!("encoder.layer.{layer}.{part}.weight"), 128));
+            names.push((format!("encoder.layer.{layer}.{part}.bias"), 0));
+        }
+        for part in ["attention.output", "intermediate", "output"] {
+            names.push((format!("encoder.layer.{layer}.{part}.dense.weight"), 128));
+            names.push((format!("encoder.layer.{layer}.{part}.dense.bias"), 0));
+        }
+        for part in ["attention.output", "output"] {
+            names.push((format!("encoder.layer.{layer}.{part}.LayerNorm.weight"), 0));
+            names.push((format!("encoder.layer.{layer}.{part}.LayerNorm.bias"), 0));
+        }
+    }
+    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let mut pickle = b"\x80\x02(".to_vec();
+    pickle.extend([text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text("0"), text("cpu")].concat());
+    pickle.extend(b"M\x00\x40tQq\x000ctorch._utils\n_rebuild_tensor_v2\nq\x010ccollections\nOrderedDict\n)Rq\x020}");
+    for (name, rows) in names {
+        let sizes = match rows {
+            0 => b"K\x80\x85K\x01\x85".to_vec(),
+            rows => [b"K", [rows].as_slice(), b"K\x80\x86K\x80K\x01\x86"].concat(),
+        };
+        pickle.extend([text(&name), b"h\x01(h\x00K\x00".to_vec(), sizes, b"\x89h\x02tRs".to_vec()].concat());
+    }
+    pickle.push(b'.');
+    folder.write(FILE, &archive(&[("data.pkl", &pickle), ("data/0", &[0; 128 * 128 * 4])]));
+    folder.refused(INVALID, &["share their values"]);
+}

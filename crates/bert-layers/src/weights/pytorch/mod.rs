@@ -55,7 +55,7 @@ pub(super) fn open(path: &Path) -> Result<TensorFile> {
 fn refused(path: &Path, failure: Failure) -> Error {
     match failure {
         Failure::Damaged(reason) => Error::invalid_file(path, reason),
-        Failure::Refused(reason) => Error::ModelUnsupported(format!("{}: {reason}", path.display())),
+        Failure::Refused(reason) => Error::unsupported_file(path, reason),
     }
 }
 
