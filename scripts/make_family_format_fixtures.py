@@ -30,7 +30,7 @@ FOLDERS = {
     "tensorflow": [f"{family}-masked-lm" for family in TENSORFLOW]
     + [f"{family}-sequence-classification" for family in ["roberta", "distilbert", "albert"]]
     + [f"{family}-token-classification" for family in ["electra", "mpnet", "rembert"]]
-    + ["deberta-v2-classification", "deberta-v2-conv"],
+    + ["deberta-v2-sequence-classification", "deberta-v2-conv"],
 }
 
 
