@@ -45,10 +45,13 @@ test.each(readdirSync(FAMILIES))('%s in Flax and TensorFlow is, converted, what 
     const target = join(temporaryFolder(), 'model')
     const { tensors } = await convert(join(FAMILIES, name, kind), target)
     await using converted = await Encoder.fromPretrained(target)
-    expect(converted.fingerprint, kind).toBe(original.fingerprint)
+    // TFMPNet has a pooler always, with weights of its own where the checkpoint has none.
+    const ownPooler = kind === 'tensorflow' && name.startsWith('mpnet-')
+    expect(converted.fingerprint === original.fingerprint, kind).toBe(!ownPooler)
     expect((await converted.encode({ ids: [5, 6, 7] })).data).toEqual((await original.encode({ ids: [5, 6, 7] })).data)
     const { parameters, hasPooler, notices, weights } = await inspect(target)
-    expect({ parameters, hasPooler }).toEqual({ parameters: expected.parameters, hasPooler: expected.hasPooler })
+    expect(hasPooler).toBe(expected.hasPooler || ownPooler)
+    if (!ownPooler) expect(parameters).toBe(expected.parameters)
     expect(weights[0]?.tensors).toBe(tensors)
     expect(notices.filter(notice => !/tokenizer/.test(notice))).toEqual([])
   }

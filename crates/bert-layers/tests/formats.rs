@@ -70,8 +70,10 @@ fn every_family_in_flax_and_tensorflow() {
             seen[i] += 1;
             for device in DEVICES {
                 let (original, read) = (load(&source, device), load(&made, device));
-                assert_eq!(read.fingerprint(), original.fingerprint(), "{made}");
-                assert_eq!(read.has_pooler(), original.has_pooler(), "{made}");
+                // TFMPNet has a pooler always, with weights of its own where the checkpoint has none.
+                let own_pooler = name.starts_with("mpnet-") && format == "tensorflow";
+                assert_eq!(read.has_pooler(), original.has_pooler() || own_pooler, "{made}");
+                assert_eq!(read.fingerprint() == original.fingerprint(), !own_pooler, "{made}");
                 let states = read.encode(&case.packed(), &EncodeOptions::default()).expect("states");
                 let expected = original.encode(&case.packed(), &EncodeOptions::default()).expect("states");
                 assert_eq!(states.data(), expected.data(), "{made}");

@@ -50,11 +50,20 @@ impl Entry {
         Self { dtype, shape, file: 0, pieces: vec![Piece { offset, bytes }], strides: None, crc32c: None }
     }
 
-    /// A stored matrix [in, out] becomes PyTorch's [out, in]: other numbers of dimensions are left as they are.
+    /// A stored matrix [in, out] becomes PyTorch's [out, in], a convolution's [places, in, out] its [out, in, places]: other numbers
+    /// of dimensions are left as they are.
     pub fn transpose(&mut self) {
-        if let [rows, columns] = self.shape[..] {
-            self.shape = vec![columns, rows];
-            self.strides = Some(vec![1, columns]);
+        match self.shape[..] {
+            [rows, columns] => {
+                self.shape = vec![columns, rows];
+                self.strides = Some(vec![1, columns]);
+            }
+            [places, rows, columns] => {
+                self.shape = vec![columns, rows, places];
+                // A product that does not fit is found when the tensor is taken into a table.
+                self.strides = Some(vec![1, columns, rows.saturating_mul(columns)]);
+            }
+            _ => {}
         }
     }
 
