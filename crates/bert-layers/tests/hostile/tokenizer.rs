@@ -110,6 +110,19 @@ fn texts_do_not_explode() {
     refuses("steps", "normalizer", [sequence("normalizers", &json!({"type": "Lowercase"}), 10_000)], "steps");
 }
 
+/// The normalizer of XLM-R's kind; 33 bytes are the longest replacement in sentencepiece's own tables (nmt_nfkc, nmt_nfkc_cf, nfkc).
+#[test]
+fn what_trained_tokenizers_replace_is_let_through() {
+    let folder = folder("trained");
+    let blanks = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"});
+    let (case, forms, prepend) =
+        (json!({"type": "Lowercase"}), json!({"type": "NFKC"}), json!({"type": "Prepend", "prepend": "▁"}));
+    let steps = [charsmap(1024, &[0; 256], &[b'x'; 33]), case, blanks, forms, prepend];
+    let normalizer = json!({"type": "Sequence", "normalizers": steps});
+    folder.write(FILE, &with(&folder, "normalizer", normalizer));
+    encode(&folder.load().expect("a sound tokenizer"), "Hello  world").expect("tokens");
+}
+
 /// Each piece stands for a thousand tokens, or for the whole text again.
 #[test]
 fn few_tokens_are_put_around_a_text() {
