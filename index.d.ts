@@ -165,7 +165,10 @@ export declare class Encoder implements AsyncDisposable {
 
 /** Options of {@link Encoder.fromPretrained}. An option that does not exist is an error. */
 export interface FromPretrainedOptions {
-  /** 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. */
+  /**
+   * 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. CUDA is in a package of
+   * its own, such as `@bert-layers/linux-x64-gnu-cuda`, in the version of this one.
+   */
   device?: Device | undefined
   /**
    * The precision of the matrix products, from whatever the checkpoint stores; hidden states are float32 always. Default
@@ -650,12 +653,13 @@ export interface TokenizedText {
  *
  * What is wrong with one of its files is among the `notices`, so that the others are shown.
  *
- * @param model A folder, a file of weights or a name; without it the model that comes with this package. A name on the hub is
- *   downloaded as {@link Encoder.fromPretrained} does, weights in the best single format included, unless `localFilesOnly` is true.
+ * @param model A folder, a file of weights or a name; without it the model that comes with this package. Of a name on the hub that
+ *   the cache does not have, only small files and the beginnings of safetensors are read; nothing is written, and `download` says
+ *   what {@link Encoder.fromPretrained} would download.
  * @throws {@link BertLayersError} ERR_MODEL_NOT_FOUND, ERR_DOWNLOAD, ERR_INVALID_INPUT (an option), ERR_DEVICE_UNAVAILABLE (an
  *   instruction set was chosen that this machine lacks).
  * @example
- * const { config, parameters, memory, notices } = await inspect('bert-base-uncased')
+ * const { config, parameters, memory, download, notices } = await inspect('bert-base-uncased')
  */
 export declare function inspect(model?: string, options?: InspectOptions): Promise<Inspection>
 
@@ -670,7 +674,7 @@ export type WeightFormat = 'safetensors' | 'pytorch' | 'flax' | 'tensorflow'
 
 /** What {@link inspect} gives. */
 export interface Inspection {
-  /** The folder that the model's files are in. */
+  /** The folder that the model's files are in, or would be downloaded to. */
   folder: string
   /** `model_type` of config.json, whether it is supported or not. */
   modelType?: string
@@ -683,12 +687,12 @@ export interface Inspection {
     file: string
     /** Bytes of all its files. */
     bytes: number
-    /** The number of tensors; undefined where the files cannot be read, and `notices` says why. */
+    /** The number of tensors; undefined where the files cannot be read, or are not here yet, and `notices` says so. */
     tensors?: number
     /** How many values are stored in each type, such as `{ F32: 109482240 }`. */
     dtypes: Record<string, number>
   }[]
-  /** The number of the encoder's parameters. */
+  /** The number of the encoder's parameters; 0 where the weights cannot be read, or not before they are downloaded: see `notices`. */
   parameters: number
   /** The number of parameters of heads, which are left aside. */
   headParameters: number
@@ -696,18 +700,41 @@ export interface Inspection {
   heads: string[]
   /** Whether the model has a pooler. */
   hasPooler: boolean
-  /** The tokenizer: the file it is read from, its kind ('WordPiece', 'BPE', 'Unigram', 'WordLevel') and the number of its tokens. */
-  tokenizer?: { file: string; kind: string; tokens: number }
+  /**
+   * The tokenizer: the file it is read from, its kind ('WordPiece', 'BPE', 'Unigram', 'WordLevel') and the number of its tokens, these
+   * two where the file is here.
+   */
+  tokenizer?: { file: string; kind?: string; tokens?: number }
   /** How the model's files say that tokens become one vector; undefined where they do not say, or ask for what is not known. */
   pooling?: Pool
   /** The files of sentence-transformers that say how vectors are made, such as '1_Pooling/config.json'. */
   poolingFiles: string[]
-  /** Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. */
+  /**
+   * Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. The
+   * tokenizer (some MB), and while texts are computed their activations and results, come on top.
+   */
   memory: Partial<Record<Dtype, number>>
+  /**
+   * What loading it by this name downloads from the hub. Undefined for folders, files and packages, and where nothing may be
+   * downloaded (`localFilesOnly`, HF_HUB_OFFLINE).
+   */
+  download?: Download
   /** The instruction set that the arithmetic uses on this machine, such as 'avx512'. */
   instructionSet: string
   /** What you should know: formats that are passed over, files that are missing, damaged or contradict each other. */
   notices: string[]
+}
+
+/** The files that loading a model from the hub needs. They go into `folder` of {@link Inspection}. */
+export interface Download {
+  /** The commit that the name, or its `revision`, stands for now. */
+  commit: string
+  /** Each file, its bytes, and how many of these the cache has already: all of them, or a part that an earlier download left. */
+  files: { file: string; bytes: number; cachedBytes: number }[]
+  /** Bytes of all files. */
+  bytes: number
+  /** Bytes that are not in the cache yet. */
+  missingBytes: number
 }
 
 /**

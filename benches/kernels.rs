@@ -26,7 +26,8 @@ fn linear(c: &mut Criterion) {
             let weight = vec![0.01; inp * out];
             let parts = [(&weight[..], out)];
             let (x, bias, added) = (vec![0.5; rows * inp], vec![0.1; out], vec![0.2; rows * out]);
-            let epilogue = Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]) };
+            let residual = residual.then_some(&added[..]);
+            let epilogue = Epilogue { bias: Some(&bias), activation, residual, upcoming: None };
             let shape = format!("{}/{rows}×{inp}×{out} {activation:?}", kernels.name());
             let mut result = vec![0.0; rows * out];
             let mut group = c.benchmark_group("linear");
@@ -49,7 +50,9 @@ fn linear(c: &mut Criterion) {
             quantized.prepare(&w, rows).expect("memory");
             kernels.convert(&Solo, &x, inp, Converted::Int8(&w, &mut quantized));
             group.bench_function(format!("int8/{shape}"), |b| {
-                b.iter(|| kernels.linear_int8(&Solo, black_box(&quantized).rows(0..rows), &w, epilogue, &mut result[..]));
+                b.iter(|| {
+                    kernels.linear_int8(&Solo, black_box(&quantized).rows(0..rows), &w, epilogue, &mut result[..])
+                });
             });
         }
     }

@@ -1,10 +1,10 @@
-/** A model of bert-base's size for the benches: the real one if it was fetched, else random weights (made once, 440 MB). */
+/** Models for the benches: bert-base, the real one if it was fetched, and random weights of other sizes, made once in .bench. */
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const CONFIG = {
+const BASE = {
   model_type: 'bert',
   vocab_size: 30522,
   hidden_size: 768,
@@ -18,16 +18,26 @@ const CONFIG = {
   pad_token_id: 0,
 }
 
+/** 24 layers of 1024: 1.3 GB. */
+const LARGE = { ...BASE, hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
+
 export function bertBase() {
   const real = join(process.env.BERT_MODELS ?? join(homedir(), '.cache', 'bert-models'), 'bert-base-uncased')
-  if (existsSync(join(real, 'config.json'))) return real
-  const made = join(dirname(fileURLToPath(import.meta.url)), '..', '.bench', 'bert-base-random')
-  if (!existsSync(join(made, 'config.json'))) make(made)
-  return made
+  return existsSync(join(real, 'config.json')) ? real : random('bert-base', BASE)
 }
 
-function shapes() {
-  const { hidden_size: h, intermediate_size: m } = CONFIG
+export function bertLarge() {
+  return random('bert-large', LARGE)
+}
+
+function random(name, config) {
+  const folder = join(dirname(fileURLToPath(import.meta.url)), '..', '.bench', `${name}-random`)
+  if (!existsSync(join(folder, 'config.json'))) make(folder, config)
+  return folder
+}
+
+function shapes(config) {
+  const { hidden_size: h, intermediate_size: m } = config
   const linear = (name, rows, columns) => ({ [`${name}.weight`]: [rows, columns], [`${name}.bias`]: [rows] })
   const norm = name => ({ [`${name}.LayerNorm.weight`]: [h], [`${name}.LayerNorm.bias`]: [h] })
   const layer = name => ({
@@ -41,21 +51,21 @@ function shapes() {
     ...norm(`${name}.output`),
   })
   return {
-    'embeddings.word_embeddings.weight': [CONFIG.vocab_size, h],
-    'embeddings.position_embeddings.weight': [CONFIG.max_position_embeddings, h],
-    'embeddings.token_type_embeddings.weight': [CONFIG.type_vocab_size, h],
+    'embeddings.word_embeddings.weight': [config.vocab_size, h],
+    'embeddings.position_embeddings.weight': [config.max_position_embeddings, h],
+    'embeddings.token_type_embeddings.weight': [config.type_vocab_size, h],
     ...norm('embeddings'),
-    ...Object.assign({}, ...Array.from({ length: CONFIG.num_hidden_layers }, (_, k) => layer(`encoder.layer.${k}`))),
+    ...Object.assign({}, ...Array.from({ length: config.num_hidden_layers }, (_, k) => layer(`encoder.layer.${k}`))),
     ...linear('pooler.dense', h, h),
   }
 }
 
-function make(folder) {
-  console.error(`making a random model of bert-base's size in ${folder}`)
+function make(folder, config) {
+  console.error(`making random weights in ${folder}`)
   mkdirSync(folder, { recursive: true })
   const header = {}
   let offset = 0
-  const tensors = Object.entries(shapes()).map(([name, shape]) => {
+  const tensors = Object.entries(shapes(config)).map(([name, shape]) => {
     const count = shape.reduce((a, b) => a * b, 1)
     header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + 4 * count] }
     offset += 4 * count
@@ -84,10 +94,10 @@ function make(folder) {
   }
   closeSync(file)
   renameSync(partial, join(folder, 'model.safetensors'))
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(CONFIG, null, 1)) // last: it says that the folder is whole
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config, null, 1)) // last: it says that the folder is whole
 }
 
-/** 32 texts of 128 ids, always the same. */
+/** Texts of ids, always the same. */
 export function batch(texts = 32, length = 128) {
   return Array.from({ length: texts }, (_, t) => ({
     ids: Uint32Array.from({ length }, (_, i) =>

@@ -3,25 +3,27 @@
  * Races this package against the engines that a user would pick instead, on the same weights and inputs, every hidden state of
  * a BERT-base delivered as float32:
  *
- *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--record]
+ *     npm run bench:peers -- [--rounds 5] [--threads 2] [--only float32] [--without torch,…] [--record]
  *
  * Peers: onnxruntime and OpenVINO and PyTorch (Python, in the venv that `python3 benches/peers/engines.py setup` makes once
- * under $BERT_PEERS), and onnxruntime-node where it is installed. Engines take turns within each round, so that a machine's
- * noise falls on all of them; the figure is the median over the rounds of the ratio to the best peer of the same precision.
+ * under $BERT_PEERS), and onnxruntime-node (`npm install --prefix ~/.cache/bert-peers --ignore-scripts onnxruntime-node`).
+ * Engines take turns within each round, each time from another one on, so that a machine's noise falls on all of them; the
+ * figure is the median over the rounds of the ratio to the best peer of the same precision. In its turn an engine runs a case once
+ * to warm up and then several times, of which the median counts.
  *
  * --record writes benches/record/<processor>.json.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, homedir } from 'node:os'
+import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { CASES } from './peers/work.mjs'
+import { CASES, ROOT } from './peers/work.mjs'
 
 const HERE = dirname(fileURLToPath(import.meta.url))
-const ROOT = process.env.BERT_PEERS ?? join(homedir(), '.cache', 'bert-peers')
 const PYTHON = join(ROOT, '.venv', 'bin', 'python')
 
 const { values } = parseArgs({
@@ -29,9 +31,13 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
     only: { type: 'string' },
+    without: { type: 'string' },
     record: { type: 'boolean', default: false },
   },
 })
+
+/** Milliseconds between two engines' runs. */
+const SETTLE = 100
 
 /** Ours first; who is named in no precision is a peer of none. */
 const PRECISIONS = {
@@ -46,9 +52,9 @@ class Engine {
     this.name = name === 'ours' ? `bert-layers ${precision}` : name
     const [command, args] =
       name === 'ours'
-        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), ROOT, precision, values.threads]]
+        ? [process.execPath, [join(HERE, 'peers', 'ours.mjs'), precision, values.threads]]
         : name.startsWith('ort-node')
-          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), ROOT, name.split('-')[2], values.threads]]
+          ? [process.execPath, [join(HERE, 'peers', 'onnxruntime.mjs'), name.split('-')[2], values.threads]]
           : [PYTHON, [join(HERE, 'peers', 'engines.py'), 'serve', name, values.threads]]
     this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
@@ -61,6 +67,7 @@ class Engine {
   }
 
   async run(testCase) {
+    await sleep(SETTLE) // onnxruntime's threads spin on after a run: whoever came next at once took a quarter longer
     this.child.stdin.write(`${testCase}\n`)
     const answer = await this.answer()
     if (answer === undefined) throw new Error(`${this.name} ended`)
@@ -74,11 +81,13 @@ class Engine {
 
 const median = numbers => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const figures = {}
+const left = values.without?.split(',') ?? []
 
 for (const [precision, names] of Object.entries(PRECISIONS)) {
   if (values.only && values.only !== precision) continue
   const engines = []
   for (const name of names) {
+    if (left.some(beginning => name.startsWith(beginning))) continue
     if (name !== 'ours' && !name.startsWith('ort-node') && !existsSync(PYTHON)) continue
     const engine = new Engine(name, precision)
     const ready = await engine.answer().catch(() => undefined)
@@ -90,11 +99,13 @@ for (const [precision, names] of Object.entries(PRECISIONS)) {
     console.error(`${precision}: nothing to compare`)
   } else {
     for (const testCase of Object.keys(CASES)) {
-      for (const engine of engines) await engine.run(testCase) // warm
       const rounds = []
       for (let round = 0; round < Number(values.rounds); round++) {
         const seconds = {}
-        for (const engine of engines) seconds[engine.name] = await engine.run(testCase)
+        for (let turn = 0; turn < engines.length; turn++) {
+          const engine = engines[(round + turn) % engines.length]
+          seconds[engine.name] = await engine.run(testCase)
+        }
         rounds.push(seconds)
       }
       const ratios = rounds.map(round => Math.min(...peers.map(peer => round[peer.name])) / round[ours.name])

@@ -2,15 +2,22 @@
 /**
  * Makes this checkout a working package: native/ by cargo, dist/ by tsc and esbuild, index.d.cts.
  *
- *     node scripts/build.mjs [native | js]        both by default
+ *     node scripts/build.mjs [native | js]                    both by default
+ *     node scripts/build.mjs native --target linux-arm64-musl what is published for a platform of scripts/platforms.mjs
  *
- * BERT_LAYERS_FEATURES: cargo features, such as `cuda` or `metal`. CARGO_TARGET_DIR and the like are respected.
+ * A platform has its features; BERT_LAYERS_FEATURES adds cargo features, such as `cuda` or `metal`. CARGO_TARGET_DIR and the like are
+ * respected. Linux targets are built on any 64-bit Linux or macOS with Python's pip (scripts/cross.mjs).
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { crossCargo, linuxBinaryProblem } from './cross.mjs'
+import { readElf } from './elf.mjs'
+import { binaryName, PLATFORMS } from './platforms.mjs'
+import { Unavailable } from './tools.mjs'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
 const at = (...parts) => join(ROOT, ...parts)
@@ -54,12 +61,19 @@ function platformName() {
   return `${name}-${process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`
 }
 
-function buildNative() {
-  const args = ['build', '--release', '-p', 'bert-layers-node', '--message-format=json-render-diagnostics']
+/** `platform` is one of the table; without one it is built for this machine, with its own C library. */
+function buildNative(platform) {
+  const { command, subcommand, target, env } = platform
+    ? crossCargo(platform)
+    : { command: 'cargo', subcommand: 'build' }
+  const args = [subcommand, '--release', '-p', 'bert-layers-node', '--message-format=json-render-diagnostics']
+  if (target) args.push('--target', target)
   if (process.env.CI) args.push('--locked')
-  if (process.env.BERT_LAYERS_FEATURES) args.push('--features', process.env.BERT_LAYERS_FEATURES)
-  const messages = run('cargo', args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
-  if (messages === undefined) fail('rustc is there, but cargo is not on the PATH.')
+  const features = [...(platform?.features ?? []), process.env.BERT_LAYERS_FEATURES].filter(Boolean)
+  if (features.length > 0) args.push('--features', features.join(','))
+  const options = { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', env: { ...process.env, ...env } }
+  const messages = run(command, args, options)
+  if (messages === undefined) fail(`rustc is there, but ${command} is not on the PATH.`)
   // cargo says where the library is, whatever its target folder, target or platform.
   const library = messages
     .split('\n')
@@ -70,11 +84,19 @@ function buildNative() {
     .find(file => /\.(so|dylib|dll)$/.test(file))
   if (!library) fail('cargo built no shared library of bert-layers-node.')
 
-  const target = at('native', `bert-layers.${platformName()}.node`)
+  const binary = at('native', binaryName(platform ?? { name: platformName() }))
   mkdirSync(at('native'), { recursive: true })
   // Renamed into place: a process that has the old file loaded keeps it, and none sees half a file.
-  copyFileSync(library, `${target}.new`)
-  renameSync(`${target}.new`, target)
+  copyFileSync(library, `${binary}.new`)
+  const problem = platform?.os === 'linux' && !platform.optIn && linuxBinaryProblem(`${binary}.new`, platform)
+  if (problem) fail(`${binary}.new is no binary for ${platform.name}: ${problem}.`)
+  renameSync(`${binary}.new`, binary)
+  if (platform?.os === 'linux') {
+    const { glibc, needed } = readElf(binary)
+    console.log(
+      `${binary}: ${statSync(binary).size} bytes, needs ${glibc ? `glibc ${glibc}: ` : ''}${needed.join(', ')}`,
+    )
+  }
 }
 
 async function buildJs() {
@@ -108,9 +130,25 @@ async function buildJs() {
   chmodSync(at('dist', 'cli.js'), 0o755)
 }
 
-const only = process.argv[2]
-if (only !== undefined && only !== 'native' && only !== 'js')
-  fail(`unknown argument '${only}': native, js, or nothing for both.`)
+let values, positionals
+try {
+  ;({ values, positionals } = parseArgs({ options: { target: { type: 'string' } }, allowPositionals: true }))
+} catch (error) {
+  fail(error.message)
+}
+const [only, ...rest] = positionals
+if (rest.length > 0 || (only !== undefined && only !== 'native' && only !== 'js'))
+  fail(`unknown argument '${rest[0] ?? only}': native, js, or nothing for both.`)
+const platform = PLATFORMS.find(({ name }) => name === values.target)
+if (values.target !== undefined && !platform)
+  fail(`no platform is called '${values.target}': ${PLATFORMS.map(({ name }) => name).join(', ')}.`)
+if (platform && only !== 'native') fail('--target is for native: dist/ is the same on all platforms.')
+
 checkTools(only !== 'js')
-if (only !== 'js') buildNative()
+try {
+  if (only !== 'js') buildNative(platform)
+} catch (error) {
+  if (!(error instanceof Unavailable)) throw error
+  fail(error.message)
+}
 if (only !== 'native') await buildJs()

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-/** Packs the package as it would be published and lets publint and attw judge the tarball. */
+/** Packs what would be published and lets publint and attw judge the tarball. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,9 +18,9 @@ function run(command, args, options) {
 }
 
 try {
-  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
-  const [{ filename }] = JSON.parse(run('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' }))
-  const tarball = join(folder, filename)
+  run('node', [join(root, 'scripts/pack.mjs'), '--out', folder])
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const tarball = join(folder, `bert-layers-${version}.tgz`)
   run('npx', ['--no-install', 'publint', tarball, '--strict'])
   run('npx', ['--no-install', 'attw', tarball])
 } catch (error) {

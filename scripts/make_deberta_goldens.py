@@ -1,4 +1,4 @@
-"""Writes the DeBERTa folders of test/fixtures/goldens-extra/: tiny random models of each variant that a config can ask for, with what
+"""Writes the DeBERTa folders of test/fixtures/goldens-families/: tiny random models of each variant that a config can ask for, with what
 Transformers gives for them; and deberta-buckets.json, its log buckets.
 
     python scripts/make_deberta_goldens.py        (needs torch and transformers; no GPU, no hub)
@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, DebertaConfig, DebertaForMaskedLM, Deber
 from transformers import DebertaV2ForSequenceClassification, DebertaV2Model
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-OUT = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "goldens-extra"
+OUT = Path(__file__).resolve().parent.parent / "test" / "fixtures" / "goldens-families"
 VERSIONS = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
 VOCAB = 40
 
@@ -97,7 +97,7 @@ case("deberta-v2-biased-input", 27, position_biased_input=True, type_vocab_size=
 case("deberta-v2-no-relative", 28, relative_attention=False, position_biased_input=True, type_vocab_size=1)
 case("deberta-v2-no-types-of-attention", 29, pos_att_type=[])
 case("deberta-v2-masked-lm", 30, cls=DebertaV2ForMaskedLM, legacy=False)
-case("deberta-v2-classification", 31, cls=DebertaV2ForSequenceClassification, position_biased_input=True)
+case("deberta-v2-sequence-classification", 31, cls=DebertaV2ForSequenceClassification, position_biased_input=True)
 case("deberta", 41, cls=DebertaModel, max_relative_positions=5, type_vocab_size=2)
 case("deberta-c2p", 42, cls=DebertaModel, pos_att_type="c2p", position_biased_input=True, rewrite=as_text)
 case("deberta-masked-lm", 43, cls=DebertaForMaskedLM, pos_att_type=["p2c"], embedding_size=10)

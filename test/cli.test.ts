@@ -5,7 +5,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
-import { CLI, goldenFolder, ROOT, temporaryFolder } from './support/paths.ts'
+import { CLI, goldenFolder, PACKAGE, temporaryFolder } from './support/paths.ts'
 import { ended, runNode } from './support/process.ts'
 import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
 import { copyTinyModel, writeTokenizer } from './support/tiny-model.ts'
@@ -265,6 +265,23 @@ describe('--out', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
+  test('says at once which folder is not there, and that ~ is no folder', async () => {
+    for (const args of [
+      ['encode', 'Hello'],
+      ['embed', 'Hello'],
+      ['tokenize', 'Hello'],
+    ]) {
+      const nowhere = await runNode([CLI, ...args, '--out', '/no/such/x'])
+      expect({ code: nowhere.code, stdout: nowhere.stdout }).toEqual({ code: 1, stdout: '' })
+      expect(nowhere.stderr).toMatch(/--out \/no\/such\/x: there is no folder \/no\/such/)
+      for (const path of ['--out=~/x', '--cache-dir=~/x']) {
+        const { code, stderr } = await runNode([CLI, ...args, path])
+        expect(code).toBe(2)
+        expect(stderr).toMatch(/~\/x: the shell did not expand ~/)
+      }
+    }
+  })
+
   test.skipIf(process.platform === 'win32')('may be a device, which stays one', async () => {
     await encode(['Hello', '--layers', '0', '--out', '/dev/null'])
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true)
@@ -358,7 +375,7 @@ describe('exit codes', () => {
       expect(help).toMatchObject({ code: 0, stderr: '' })
       expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
     }
-    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const { version } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
     for (const arg of ['--version', '-v', '-V']) {
       expect(await runNode([CLI, arg])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
     }

@@ -17,19 +17,19 @@ const VARIANTS = [
   'deberta-v2-biased-input',
   'deberta-v2-no-relative',
   'deberta-v2-masked-lm',
-  'deberta-v2-classification',
+  'deberta-v2-sequence-classification',
   'deberta',
   'deberta-c2p',
   'deberta-masked-lm',
 ]
 
-function extraFolder(name: string): string {
-  return join(ROOT, 'test/fixtures/goldens-extra', name)
+function variantFolder(name: string): string {
+  return join(ROOT, 'test/fixtures/goldens-families', name)
 }
 
 /** A padded golden batch as inputs, and what each unmasked token's state is in a layer. */
 function readCase(name: string, which: string) {
-  const golden = readSafetensors(join(extraFolder(name), 'goldens.safetensors'))
+  const golden = readSafetensors(join(variantFolder(name), 'goldens.safetensors'))
   const [texts = 0, longest = 0] = shape(golden, `${which}.input_ids`)
   const rows = (column: string) => {
     const all = integers(golden, `${which}.${column}`)
@@ -55,7 +55,7 @@ function readCase(name: string, which: string) {
 describe.each(VARIANTS)('%s equals Transformers', name => {
   test.each(['short', 'holes'])('%s: texts with padding, and with tokens masked in their midst', async which => {
     const { inputs, layers, state, unmasked } = readCase(name, which)
-    await using encoder = await Encoder.fromPretrained(extraFolder(name))
+    await using encoder = await Encoder.fromPretrained(variantFolder(name))
     const states = await encoder.encode(inputs)
     expect(states.layers.length).toBe(layers)
     for (const layer of states.layers) {
@@ -67,7 +67,7 @@ describe.each(VARIANTS)('%s equals Transformers', name => {
 
   test.each(['bfloat16', 'int8'] as const)('%s is close', async dtype => {
     const { inputs, state, unmasked } = readCase(name, 'short')
-    await using encoder = await Encoder.fromPretrained(extraFolder(name), { dtype })
+    await using encoder = await Encoder.fromPretrained(variantFolder(name), { dtype })
     const states = await encoder.encode(inputs)
     for (const layer of states.layers) {
       const cosines = unmasked.map(({ text, token }) =>
@@ -98,7 +98,7 @@ describe('tokenizers of DeBERTa', () => {
   })
 
   test("the first version's vocab.json and merges.txt, whose special tokens no file names", async () => {
-    await using encoder = await Encoder.fromPretrained(extraFolder('text-deberta'))
+    await using encoder = await Encoder.fromPretrained(variantFolder('text-deberta'))
     const [text] = await encoder.tokenize('Hello world')
     expect(text!.tokens).toEqual(['[CLS]', 'Hello', 'Ġworld', '[SEP]'])
   })

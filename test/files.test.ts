@@ -33,6 +33,57 @@ describe('every format', () => {
   })
 })
 
+/** Task checkpoints; scripts/make_family_format_fixtures.py says how they were made. */
+const FAMILIES = join(ROOT, 'test/fixtures/formats-families')
+
+test.each(readdirSync(FAMILIES))('%s in Flax and TensorFlow is, converted, what it was made of', async name => {
+  await using original = await Encoder.fromPretrained(join(ROOT, 'test/fixtures/goldens-families', name))
+  const expected = await inspect(join(ROOT, 'test/fixtures/goldens-families', name))
+  const made = readdirSync(join(FAMILIES, name))
+  expect(made.length).toBeGreaterThan(0)
+  for (const kind of made) {
+    const target = join(temporaryFolder(), 'model')
+    const { tensors } = await convert(join(FAMILIES, name, kind), target)
+    await using converted = await Encoder.fromPretrained(target)
+    // TFMPNet has a pooler always, with weights of its own where the checkpoint has none.
+    const ownPooler = kind === 'tensorflow' && name.startsWith('mpnet-')
+    expect(converted.fingerprint === original.fingerprint, kind).toBe(!ownPooler)
+    expect((await converted.encode({ ids: [5, 6, 7] })).data).toEqual((await original.encode({ ids: [5, 6, 7] })).data)
+    const { parameters, hasPooler, notices, weights } = await inspect(target)
+    expect(hasPooler).toBe(expected.hasPooler || ownPooler)
+    if (!ownPooler) expect(parameters).toBe(expected.parameters)
+    expect(weights[0]?.tensors).toBe(tensors)
+    expect(notices.filter(notice => !/tokenizer/.test(notice))).toEqual([])
+  }
+})
+
+describe('two formats in one folder', () => {
+  test('that disagree: safetensors wins, and a warning says so once', async () => {
+    const folder = copyTinyModel(temporaryFolder())
+    cpSync(join(format('flax'), 'flax_model.msgpack'), join(folder, 'flax_model.msgpack'))
+    const script = `
+      import { Encoder } from 'bert-layers'
+      for (let i = 0; i < 2; i++) await (await Encoder.fromPretrained(${JSON.stringify(folder)})).dispose()`
+    const { code, stderr } = await runNode(['--input-type=module', '-e', script])
+    expect(code).toBe(0)
+    expect(stderr.match(/BertLayersWarning/g)).toHaveLength(1)
+    expect(stderr).toMatch(
+      /model\.safetensors is read; .*flax_model\.msgpack beside it is left aside, and is not of the same model: '.*' is/,
+    )
+  })
+
+  test('that agree, and one that cannot be read, are nothing to warn of', async () => {
+    const folder = temporaryFolder()
+    for (const file of ['config.json', 'model.safetensors']) cpSync(join(ORIGINAL, file), join(folder, file))
+    cpSync(join(format('flax'), 'flax_model.msgpack'), join(folder, 'flax_model.msgpack'))
+    writeFileSync(join(folder, 'pytorch_model.bin'), 'no weights at all')
+    const script = `
+      import { Encoder } from 'bert-layers'
+      await (await Encoder.fromPretrained(${JSON.stringify(folder)})).dispose()`
+    expect(await runNode(['--input-type=module', '-e', script])).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
 describe('inspect', () => {
   test('says what the default model is', async () => {
     const seen = await inspect()

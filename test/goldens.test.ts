@@ -17,7 +17,17 @@ interface Batch {
   lengths: number[]
 }
 
-const FAMILIES = ['roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra', 'ernie', 'albert', 'mpnet']
+const FAMILIES = [
+  'roberta',
+  'xlm-roberta',
+  'camembert',
+  'distilbert',
+  'electra',
+  'ernie',
+  'albert',
+  'mpnet',
+  'deberta-v2',
+]
 
 describe.each(['bert', 'bert-relu', 'bert-gelu_new', ...FAMILIES])('%s equals Transformers', family => {
   const golden = readSafetensors(join(goldenFolder(family), 'goldens.safetensors'))

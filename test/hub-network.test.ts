@@ -6,12 +6,13 @@ import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { progressBar } from '../ts/cli/progress.ts'
+import type * as Progress from '../ts/cli/progress.ts'
 import { LoopbackHub } from './support/hub.ts'
 import { expectSoundCache, NEEDED, tinyRepository } from './support/hub-models.ts'
-import { CLI, goldenFolder, temporaryFolder } from './support/paths.ts'
+import { CLI, goldenFolder, PACKAGE, temporaryFolder } from './support/paths.ts'
 import { type Ended, runNode } from './support/process.ts'
 
+const { progressBar } = (await import(join(PACKAGE, 'dist/cli/progress.js'))) as typeof Progress
 const NAME = 'some-org/tiny'
 
 function encode(args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {

@@ -10,10 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { convert, Encoder, inspect } from 'bert-layers'
+import { convert, Encoder } from 'bert-layers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { ProgressInfo } from '../index.d.ts'
-import { hubPlan } from '../ts/hub/snapshot.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
 import { LoopbackHub } from './support/hub.ts'
 import { filesOf, gitHash, sha256 } from './support/hub-files.ts'
@@ -25,7 +24,7 @@ import {
   snapshotFiles,
   tinyRepository,
 } from './support/hub-models.ts'
-import { program, ROOT, temporaryFolder } from './support/paths.ts'
+import { PACKAGE, program, ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { copyTinyModel } from './support/tiny-model.ts'
 
@@ -136,46 +135,18 @@ describe('what is downloaded', () => {
   })
 })
 
-test('what would be downloaded can be asked before', async () => {
-  const hub = await LoopbackHub.use()
-  const { 'model.safetensors': _, 'pytorch_model.bin': __, ...others } = tinyRepository()
-  const files = { ...shardedRepository(), 'modules.json': others['modules.json']!, '1_Pooling/config.json': '{}' }
-  const commit = hub.commit(NAME, files)
-  const request = {
-    model: NAME,
-    revision: undefined,
-    cacheDir: temporaryFolder(),
-    progressCallback: undefined,
-    signal: undefined,
-  }
-  const plan = await hubPlan(request)
-  expect(plan.commit).toBe(commit)
-  const sizes = Object.fromEntries(Object.entries(files).map(([path, text]) => [path, Buffer.from(text).length]))
-  const { 'README.md': ___, ...needed } = sizes
-  expect(Object.fromEntries(plan.files.map(({ path, size }) => [path, size]))).toEqual(needed)
-  expect(plan.files.some(({ isCached }) => isCached)).toBe(false)
-  // The files that name others, and no other.
-  expect(hub.bytes).toBe(sizes['model.safetensors.index.json']! + sizes['modules.json']!)
-  await load(NAME, { cacheDir: request.cacheDir })
-  expect((await hubPlan(request)).files.every(({ isCached }) => isCached)).toBe(true)
-})
-
-test('inspect and convert find by name what a load finds', async () => {
+test('convert finds by name what a load finds', async () => {
   const hub = await LoopbackHub.use()
   const commit = hub.commit(NAME, tinyRepository())
   const cacheDir = temporaryFolder()
-  const { folder, weights } = await inspect(NAME, { cacheDir })
-  expect(folder).toBe(join(cacheDir, 'models--some-org--tiny/snapshots', commit))
-  expect(weights.map(({ format }) => format)).toEqual(['safetensors'])
+  const target = join(temporaryFolder(), 'model')
+  await convert(NAME, target, { cacheDir })
   expect(snapshotFiles(cacheDir, NAME, commit)).toEqual(NEEDED)
   hub.requests.length = 0
-  const target = join(temporaryFolder(), 'model')
-  await convert(NAME, target, { cacheDir, localFilesOnly: true })
   expect(await load(target, {})).toBe(await load(NAME, { cacheDir, localFilesOnly: true }))
-  for (const call of [inspect, (name: string, where: object) => convert(name, `${target}-2`, where)]) {
-    const where = { cacheDir, localFilesOnly: true }
-    await expectFailure(() => call('some-org/other', where), 'ERR_MODEL_NOT_FOUND', /localFilesOnly is true/)
-  }
+  const where = { cacheDir, localFilesOnly: true }
+  const other = () => convert('some-org/other', `${target}-2`, where)
+  await expectFailure(other, 'ERR_MODEL_NOT_FOUND', /localFilesOnly is true/)
   expect(hub.requests).toEqual([])
 })
 
@@ -348,7 +319,7 @@ describe('no network is touched', () => {
   test('nor is the HTTP client loaded', async () => {
     const script = `
       import { createRequire } from 'node:module'
-      const { Encoder } = await import(${JSON.stringify(join(ROOT, 'dist/index.js'))})
+      const { Encoder } = await import(${JSON.stringify(join(PACKAGE, 'dist/index.js'))})
       await (await Encoder.fromPretrained()).dispose()
       console.log(Object.keys(createRequire('/').cache).filter(path => path.includes('undici')).length)`
     const { stdout, stderr } = await runNode(['--input-type=module', '-e', script], { env: { HF_HUB_OFFLINE: '' } })

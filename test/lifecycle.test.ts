@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type * as Native from '../ts/native.ts'
 import { sameBits } from './support/compare.ts'
 import { expectFailure, failureOf } from './support/errors.ts'
-import { goldenFolder, program, ROOT, temporaryFolder } from './support/paths.ts'
+import { goldenFolder, PACKAGE, program, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 import { copyTinyModel, editConfig } from './support/tiny-model.ts'
 
@@ -123,7 +123,7 @@ function usesGlibc(): boolean {
 
 describe('errors', () => {
   test('a panic in Rust arrives as an error', async () => {
-    const { native } = (await import(join(ROOT, 'dist/native.js'))) as typeof Native
+    const { native } = (await import(join(PACKAGE, 'dist/native.js'))) as typeof Native
     const { error } = await native().panicForTest()
     expect(error?.code).toBe('ERR_INTERNAL')
     expect(error?.message).toBeTruthy()
@@ -139,7 +139,9 @@ describe('errors', () => {
   })
 
   test('instanceof holds between the ESM and the CommonJS copy, and only for these errors', () => {
-    const cjs = createRequire(import.meta.url)('../dist/index.cjs') as { BertLayersError: typeof BertLayersError }
+    const cjs = createRequire(import.meta.url)(join(PACKAGE, 'dist/index.cjs')) as {
+      BertLayersError: typeof BertLayersError
+    }
     expect(cjs.BertLayersError).not.toBe(BertLayersError)
     expect(new cjs.BertLayersError('ERR_BUSY', '')).toBeInstanceOf(BertLayersError)
     expect(new BertLayersError('ERR_BUSY', '')).toBeInstanceOf(cjs.BertLayersError)
@@ -151,45 +153,4 @@ describe('errors', () => {
       expect(other instanceof BertLayersError).toBe(false)
     }
   })
-})
-
-describe('a native module or a model that is missing', () => {
-  const load = (folder: string) =>
-    `import { Encoder } from ${JSON.stringify(join(folder, 'dist/index.js'))}
-     const failure = await Encoder.fromPretrained().catch(error => error)
-     console.log(failure.code + ' ' + failure.message)`
-
-  test('BERT_LAYERS_NATIVE names a file that is not there', async () => {
-    const env = { BERT_LAYERS_NATIVE: '/no/such/file.node' }
-    const { stdout } = await runNode(['--input-type=module', '-e', load(ROOT)], { env })
-    expect(stdout).toMatch(/^ERR_INTERNAL .*\/no\/such\/file\.node: .*unset it/s)
-  })
-
-  test('the package has no binary for this platform', async () => {
-    const folder = copyPackage()
-    const { stdout } = await runNode(['--input-type=module', '-e', load(folder)])
-    const platform = `${process.platform}-${process.arch}`
-    expect(stdout).toMatch(
-      new RegExp(`^ERR_INTERNAL .*native/bert-layers\\.${platform}.*@bert-layers/${platform}.*npm install`, 's'),
-    )
-  })
-
-  test('the default model is not installed', async () => {
-    const folder = copyPackage()
-    cpSync(join(ROOT, 'native'), join(folder, 'native'), { recursive: true })
-    const { stdout } = await runNode([
-      '--input-type=module',
-      '-e',
-      `process.chdir(${JSON.stringify(folder)});${load(folder)}`,
-    ])
-    expect(stdout).toMatch(/^ERR_MODEL_NOT_FOUND .*npm install @bert-layers\/all-minilm-l6-v2/)
-  })
-
-  /** The package alone: no native module, no node_modules above it. */
-  function copyPackage(): string {
-    const folder = temporaryFolder()
-    cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
-    cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
-    return folder
-  }
 })

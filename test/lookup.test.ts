@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { convert, Encoder } from 'bert-layers'
+import { convert, Encoder, inspect } from 'bert-layers'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { expectFailure } from './support/errors.ts'
 import { goldenFolder, program, temporaryFolder } from './support/paths.ts'
@@ -93,3 +93,21 @@ test('a folder has no revisions, and no shell expands ~', async () => {
   await expectFailure(load('~/no-such-model'), 'ERR_MODEL_NOT_FOUND', /No shell expands ~/)
   await expectFailure(() => convert(goldenFolder('bert'), '~/converted'), 'ERR_INVALID_INPUT', /no shell expands ~/)
 })
+
+test('what would be without effect, or of nobody, is refused', async () => {
+  for (const call of [(options: object) => Encoder.fromPretrained(undefined, options), inspectDefault]) {
+    await expectFailure(() => call({ revision: 'v2' }), 'ERR_INVALID_INPUT', /revision.*name one, or leave it out/)
+  }
+  const target = join(temporaryFolder(), 'model')
+  for (const call of [Encoder.fromPretrained, inspect, (name: string, o: object) => convert(name, target, o)]) {
+    await expectFailure(
+      () => call(NAME, { cacheDir: '~/models' }),
+      'ERR_INVALID_INPUT',
+      /cacheDir is ~\/models.*whole path/,
+    )
+  }
+})
+
+function inspectDefault(options: object) {
+  return inspect(undefined, options)
+}

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { transform } from 'esbuild'
 import { describe, expect, it } from 'vitest'
-import { ROOT } from './support/paths.ts'
+import { PACKAGE, ROOT } from './support/paths.ts'
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const blocks = (languages: string) =>
@@ -46,7 +46,7 @@ describe('README', () => {
     const project = mkdtempSync(join(tmpdir(), 'bert-layers-readme-'))
     try {
       mkdirSync(join(project, 'node_modules'))
-      symlinkSync(ROOT, join(project, 'node_modules/bert-layers'), 'junction')
+      symlinkSync(PACKAGE, join(project, 'node_modules/bert-layers'), 'junction')
       writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
       for (const [i, code] of blocks('ts').entries()) writeFileSync(join(project, `example-${i}.ts`), code)
       const compilerOptions = { ...STRICT, typeRoots: [join(ROOT, 'node_modules/@types')] }

@@ -117,6 +117,11 @@ describe('prompts', () => {
     expect(await vector('the bank', { promptName: 'plain' })).toEqual(plain)
     expect(prompted).not.toEqual(plain)
     await expectFailure(() => vector('the', { promptName: 'qery' }), 'ERR_INVALID_INPUT', /'query', 'plain'/)
+    // Of a stream at once, before anything is read.
+    const stream = () => bert.stream(['the'], { embed: { promptName: 'qery' } })
+    expect(stream).toThrow(
+      "this model has no prompt 'qery'; it has 'query', 'plain'. A text of your own goes in prompt",
+    )
     await expectFailure(() => bert.embed({ words: ['the'] }), 'ERR_INVALID_INPUT', /"play: "/)
     expect((await bert.embed({ words: ['the'] }, { prompt: '' })).get(0)).toEqual(await vector('the', { prompt: '' }))
   })

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { NativeTokens } from '../ts/binding.ts'
 import type * as Source from '../ts/hidden-states.ts'
 import { expectFailure } from './support/errors.ts'
-import { goldenFolder, ROOT } from './support/paths.ts'
+import { goldenFolder, PACKAGE } from './support/paths.ts'
 import { runs } from './support/verify.ts'
 
 let bert: Encoder
@@ -70,7 +70,7 @@ describe('views', () => {
   })
 
   test('padded that no memory is enough for tells the bytes', async () => {
-    const { HiddenStates } = (await import(join(ROOT, 'dist/hidden-states.js'))) as typeof Source
+    const { HiddenStates } = (await import(join(PACKAGE, 'dist/hidden-states.js'))) as typeof Source
     // One text of 2 ** 32 - 1 tokens of 2 ** 24 numbers: more than an array can be long.
     const tokens = { starts: Uint32Array.of(0, 2 ** 32 - 1) } as NativeTokens
     const texts = [{}] as TokenizedText[]

@@ -182,6 +182,10 @@ export interface NativeEncoder {
   readonly batchTokens: number
   /** The instruction set that the kernels use, such as 'avx512'. */
   readonly instructionSet: string
+  /** The prompts of the model's files. */
+  readonly promptNames: string[]
+  /** What who loads the model should know: other weights in its folder that disagree with those that were read. */
+  readonly notices: string[]
   encode(inputs: NativeInput[], request: EncodeRequest, cancel: CancelFlag): Promise<Outcome<NativeHiddenStates>>
   embed(inputs: NativeInput[], request: EmbedRequest, cancel: CancelFlag): Promise<Outcome<NativeEmbeddings>>
   tokenize(inputs: NativeInput[], addSpecialTokens: boolean, cancel: CancelFlag): Promise<Outcome<NativeTokens>>
@@ -215,6 +219,14 @@ export interface NativeInspection {
   memory: { dtype: string; bytes: number }[]
   instructionSet: string
   notices: string[]
+}
+
+/** A file of safetensors that is not here but for its beginning: its header. */
+export interface NativeRemoteFile {
+  file: string
+  /** Bytes of all of it. */
+  bytes: number
+  start: Buffer
 }
 
 export interface NativeConversion {
@@ -265,9 +277,26 @@ export interface NativeIndex {
   dispose(): Promise<void>
 }
 
+/** What a binary is. */
+export interface NativeAbout {
+  version: string
+  /** The kinds of devices that were built in, such as 'cpu' and 'cuda'; whether they are there is not asked. */
+  devices: string[]
+  /** The one that the kernels of the CPU use. */
+  instructionSet: string
+}
+
 export interface NativeBinding {
+  about(): Outcome<NativeAbout>
+  /** Opens a device as loading a model would, and gives its name. Takes its time, on this thread. */
+  probeDevice(device: string): Outcome<string>
+  /** What any thread of this process noted under this name. */
+  recall(name: string): string | null | undefined
+  remember(name: string, value: string): void
   CancelFlag: new () => CancelFlag
   inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
+  /** Of a model whose configurations are in `folder` and whose weights are not here; none: they are of another format. */
+  inspectRemoteModel(folder: string, weights: NativeRemoteFile[]): Promise<Outcome<NativeInspection>>
   convertModel(
     request: FilesRequest,
     target: string,

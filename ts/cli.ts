@@ -1,25 +1,27 @@
 #!/usr/bin/env node
 import { readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
 import { convertCommand } from './cli/convert.ts'
+import { doctorCommand } from './cli/doctor.ts'
 import { embedCommand } from './cli/embed.ts'
 import { encodeCommand } from './cli/encode.ts'
 import { HELP } from './cli/help.ts'
 import { inspectCommand } from './cli/inspect.ts'
 import { writeAll } from './cli/output.ts'
 import { tokenizeCommand } from './cli/tokenize.ts'
-import { version } from './cli/version.ts'
 import { BertLayersError } from './errors.ts'
+import { VERSION } from './version.ts'
 
 /** Exit codes: 0, 1 for a failure, 2 for wrong usage. Results go to standard output, everything else to standard error. */
 async function main(): Promise<number> {
   try {
     const command = readCommand(process.argv.slice(2))
+    if (command.name === 'doctor') return (await doctorCommand(command)) ? 0 : 1
     if (command.name === 'encode') await encodeCommand(command)
     else if (command.name === 'inspect') await inspectCommand(command)
     else if (command.name === 'convert') await convertCommand(command)
     else if (command.name === 'embed') await embedCommand(command)
     else if (command.name === 'tokenize') await tokenizeCommand(command)
-    else await writeAll([command.name === 'help' ? HELP : `${version()}\n`], undefined)
+    else await writeAll([command.name === 'help' ? HELP : `${VERSION}\n`], undefined)
     return 0
   } catch (error) {
     if (error instanceof UsageError) {

@@ -1,13 +1,13 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
-import type { CancelFlag, EncodeRequest, LoadRequest, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
+import type { EncodeRequest, LoadRequest, NativeBinding, NativeEncoder, NativeInput, NativeTokens } from './binding.ts'
 import { readEmbedOptions } from './embed-options.ts'
 import { embeddings } from './embeddings.ts'
 import { BertLayersError, invalidInput, settle, unwrap } from './errors.ts'
 import { HiddenStates } from './hidden-states.ts'
 import { readEmbedInput, readEmbedInputs, readIdsToDecode, readInput, readInputs, readSource } from './inputs.ts'
 import { explain, locate } from './locate.ts'
-import { native } from './native.ts'
+import { nativeFor } from './native.ts'
 import { readDecodeOptions, readEncodeOptions, readLoadOptions, readTokenizeOptions } from './options.ts'
 import { stream } from './stream.ts'
 import { readStreamOptions } from './stream-options.ts'
@@ -23,12 +23,14 @@ export class Encoder implements api.Encoder {
   readonly dtype: api.Dtype
   readonly fingerprint: string
   readonly #native: NativeEncoder
+  /** Of the same binary as the encoder: there may be two in a process. */
+  readonly #CancelFlag: NativeBinding['CancelFlag']
   readonly #maxQueue: number
   /** Calls of encode and embed that have not settled. */
   #underWay = 0
   #disposal: Promise<void> | undefined
 
-  private constructor(encoder: NativeEncoder, maxQueue: number) {
+  private constructor(encoder: NativeEncoder, flag: NativeBinding['CancelFlag'], maxQueue: number) {
     // JavaScript knows no private constructors.
     if (typeof (encoder as NativeEncoder | undefined)?.idsToTokens !== 'function') {
       throw invalidInput('an encoder is loaded, not constructed: use await Encoder.fromPretrained(model, options)')
@@ -39,17 +41,19 @@ export class Encoder implements api.Encoder {
     this.dtype = encoder.dtype as api.Dtype
     this.fingerprint = encoder.fingerprint
     this.#native = encoder
+    this.#CancelFlag = flag
     this.#maxQueue = maxQueue
   }
 
   static async fromPretrained(model?: string, options?: api.FromPretrainedOptions): Promise<Encoder> {
     const { signal, device, dtype, lastLayer, threads, maxQueue, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
+    // First of all: a device that is not there must not cost a download.
+    const { loadEncoder, CancelFlag } = await abortable(signal, { cancel() {} }, nativeFor(device))
     const place = await locate(model, { ...where, signal })
     signal?.throwIfAborted()
     const request: LoadRequest = { ...place.request, device, dtype, lastLayer }
     if (threads !== undefined) request.threads = threads
-    const { loadEncoder, CancelFlag } = native()
     const cancel = new CancelFlag()
     const loading = settle(() => loadEncoder(request, cancel))
     const encoder = await abortable(signal, cancel, loading).catch(error => {
@@ -57,7 +61,8 @@ export class Encoder implements api.Encoder {
       loading.then(late => late.dispose()).catch(() => {})
       throw explain(error, place)
     })
-    return new Encoder(encoder, maxQueue)
+    for (const notice of encoder.notices) warnOnce(notice)
+    return new Encoder(encoder, CancelFlag, maxQueue)
   }
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
@@ -94,6 +99,7 @@ export class Encoder implements api.Encoder {
     const inputs = readSource<I>(source)
     if (settings.embed !== undefined) {
       const { request } = settings.embed
+      checkPromptOf(this.#native, request.promptName)
       return stream(inputs, settings, {
         read: readEmbedInput,
         run: (given, signal) => this.#embed(given, { request, signal }),
@@ -160,7 +166,7 @@ export class Encoder implements api.Encoder {
     const request: EncodeRequest = others
     if (layers !== undefined) request.layers = layers
     if (words !== undefined) request.words = words
-    const cancel = newCancelFlag()
+    const cancel = new this.#CancelFlag()
     const answer = await abortable(
       signal,
       cancel,
@@ -175,7 +181,7 @@ export class Encoder implements api.Encoder {
     const encoder = this.#open()
     const { signal, request } = options
     const hasSpans = given.map(({ spans }) => spans !== undefined)
-    const cancel = newCancelFlag()
+    const cancel = new this.#CancelFlag()
     const answer = await abortable(
       signal,
       cancel,
@@ -194,7 +200,7 @@ export class Encoder implements api.Encoder {
     const { signal, addSpecialTokens } = readTokenizeOptions(options)
     signal?.throwIfAborted()
     const given = readInputs(inputs)
-    const cancel = newCancelFlag()
+    const cancel = new this.#CancelFlag()
     const tokenizing = settle(() => encoder.tokenize(given, addSpecialTokens, cancel))
     return { given, columns: await abortable(signal, cancel, tokenizing) }
   }
@@ -218,7 +224,17 @@ function checkLayersOf({ numLayers }: api.EncoderConfig, layers: number[] = []):
   )
 }
 
-function newCancelFlag(): CancelFlag {
-  const { CancelFlag } = native()
-  return new CancelFlag()
+/** The same of a prompt's name. */
+function checkPromptOf({ promptNames }: NativeEncoder, name: string | undefined): void {
+  if (name === undefined || promptNames.includes(name)) return
+  const there = promptNames.map(known => `'${known}'`).join(', ') || 'none'
+  throw invalidInput(`this model has no prompt '${name}'; it has ${there}. A text of your own goes in prompt`)
+}
+
+const warned = new Set<string>()
+
+function warnOnce(notice: string): void {
+  if (warned.has(notice)) return
+  warned.add(notice)
+  process.emitWarning(notice, 'BertLayersWarning')
 }

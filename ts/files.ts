@@ -1,11 +1,21 @@
 import type * as api from '../index.d.ts'
 import { abortable } from './abort.ts'
-import type { NativeConversion, NativeInspection } from './binding.ts'
+import type { NativeConversion } from './binding.ts'
 import { invalidInput, settle } from './errors.ts'
 import { readModel } from './inputs.ts'
-import { explain, locate } from './locate.ts'
+import { inspection, withNotice } from './inspection.ts'
+import { explain, locate, locateHere } from './locate.ts'
 import { native } from './native.ts'
-import { checkBoolean, checkCallback, checkDtype, checkSignal, keysOf, optionalText, readOptions } from './options.ts'
+import {
+  checkBoolean,
+  checkCallback,
+  checkDtype,
+  checkSignal,
+  keysOf,
+  optionalFolder,
+  optionalText,
+  readOptions,
+} from './options.ts'
 import { checkText, describe, isTilde } from './validate.ts'
 
 const INSPECT_KEYS = keysOf<api.InspectOptions>({
@@ -28,16 +38,19 @@ const CONVERT_KEYS = keysOf<api.ConvertOptions>({
 export async function inspect(model?: string, options?: api.InspectOptions): Promise<api.Inspection> {
   const where = readWhere(readOptions<api.InspectOptions>(options, INSPECT_KEYS))
   where.signal?.throwIfAborted()
-  const place = await locate(model, where)
-  where.signal?.throwIfAborted()
+  const place = locateHere(model, where)
+  if (place === undefined) {
+    const { inspectOnHub } = await import('./hub-inspection.ts')
+    return inspectOnHub(readModel(model), where)
+  }
   const { inspectModel, CancelFlag } = native()
   // Headers are read in a moment: an abort need not reach Rust.
   const seen = settle(() => inspectModel(place.request))
-  return inspection(
-    await abortable(where.signal, new CancelFlag(), seen).catch(error => {
-      throw explain(error, place)
-    }),
-  )
+  const found = await abortable(where.signal, new CancelFlag(), seen).catch(error => {
+    throw explain(error, place)
+  })
+  const { offline } = place
+  return inspection(offline === undefined ? found : withNotice(found, `this is what the cache has, because ${offline}`))
 }
 
 export async function convert(source: string, target: string, options?: api.ConvertOptions): Promise<api.Conversion> {
@@ -72,26 +85,10 @@ export async function convert(source: string, target: string, options?: api.Conv
 function readWhere(options: { [K in keyof api.InspectOptions]?: unknown }) {
   return {
     revision: optionalText(options.revision, 'revision'),
-    cacheDir: optionalText(options.cacheDir, 'cacheDir'),
+    cacheDir: optionalFolder(options.cacheDir, 'cacheDir'),
     localFilesOnly: checkBoolean(options.localFilesOnly, 'localFilesOnly', false),
     progressCallback: checkCallback(options.progressCallback, 'progressCallback'),
     signal: checkSignal(options.signal),
-  }
-}
-
-function inspection({ config, weights, memory, pooling, ...seen }: NativeInspection): api.Inspection {
-  const { hasPooler = false, ...sizes } = config ?? {}
-  return {
-    ...seen,
-    config: config && (sizes as api.EncoderConfig),
-    hasPooler,
-    ...(pooling !== undefined && { pooling: pooling as api.Pool }),
-    weights: weights.map(({ format, dtypes, ...found }) => ({
-      ...found,
-      format: format as api.WeightFormat,
-      dtypes: Object.fromEntries(dtypes.map(({ dtype, values }) => [dtype, values])),
-    })),
-    memory: Object.fromEntries(memory.map(({ dtype, bytes }) => [dtype, bytes])),
   }
 }
 

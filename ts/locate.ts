@@ -11,8 +11,8 @@ import { isTilde } from './validate.ts'
 
 export interface Place {
   request: Pick<LoadRequest, 'model' | 'packageFolders' | 'revision' | 'cacheDir'>
-  /** Why the hub was not asked, for the message if nothing is found. */
-  hint: string
+  /** Why the hub is not asked for a model of this name, where it is one of the hub's. */
+  offline?: string
 }
 
 export interface LocateOptions {
@@ -23,14 +23,28 @@ export interface LocateOptions {
   signal: AbortSignal | undefined
 }
 
-/**
- * Where a model is. A folder or an installed package of that name needs no network; any other name is the hub's, and is in the
- * cache when this returns. Without the network Rust looks it up in the cache as it is, and says what it did not find.
- */
+/** Where a model is; one of the hub's is in the cache when this returns. */
 export async function locate(model: string | undefined, options: LocateOptions): Promise<Place> {
-  if (model === undefined) return { request: { model: defaultModelFolder(), packageFolders: [] }, hint: '' }
+  const here = locateHere(model, options)
+  if (here !== undefined) return here
+  const { revision, cacheDir, progressCallback, signal } = options
+  // Not before it is needed: it brings an HTTP client.
+  const { hubSnapshot } = await import('./hub/snapshot.ts')
+  const folder = await hubSnapshot({ model: readModel(model), revision, cacheDir, progressCallback, signal })
+  return { request: { model: folder, packageFolders: [] } }
+}
+
+/**
+ * Where a model is, if the hub need not be asked. A folder or an installed package of that name needs no network; any other name is
+ * the hub's. Without the network Rust looks it up in the cache as it is, and says what it did not find.
+ */
+export function locateHere(model: string | undefined, options: LocateOptions): Place | undefined {
+  const { revision, cacheDir, localFilesOnly } = options
+  if (model === undefined) {
+    if (revision === undefined) return { request: { model: defaultModelFolder(), packageFolders: [] } }
+    throw invalidInput('option revision is of models on the hub: name one, or leave it out for the default model')
+  }
   const name = readModel(model)
-  const { revision, cacheDir, localFilesOnly, progressCallback, signal } = options
   if (revision !== undefined && isFolder(name)) {
     throw invalidInput(`option revision is of models on the hub, and ${name} is a folder: leave it out`)
   }
@@ -38,23 +52,12 @@ export async function locate(model: string | undefined, options: LocateOptions):
   const packages = revision === undefined ? packageFolders(name) : []
   const isLocal = existsSync(name) || packages.some(folder => existsSync(join(folder, 'config.json')))
   const offline = localFilesOnly ? 'option localFilesOnly is true' : offlineVariable()
-  if (isLocal || !isHubName(name) || offline !== undefined) {
-    const request: Place['request'] = { model: name, packageFolders: packages }
-    if (revision !== undefined) request.revision = revision
-    if (cacheDir !== undefined) request.cacheDir = cacheDir
-    return {
-      request,
-      hint: isTilde(name)
-        ? '. No shell expands ~ here: give the whole path'
-        : offline === undefined || !isHubName(name)
-          ? ''
-          : `. Nothing is downloaded, because ${offline}`,
-    }
-  }
-  // Not before it is needed: it brings an HTTP client.
-  const { hubSnapshot } = await import('./hub/snapshot.ts')
-  const folder = await hubSnapshot({ model: name, revision, cacheDir, progressCallback, signal })
-  return { request: { model: folder, packageFolders: [] }, hint: '' }
+  const isOnHub = !isLocal && isHubName(name)
+  if (isOnHub && offline === undefined) return undefined
+  const request: Place['request'] = { model: name, packageFolders: packages }
+  if (revision !== undefined) request.revision = revision
+  if (cacheDir !== undefined) request.cacheDir = cacheDir
+  return isOnHub && offline !== undefined ? { request, offline } : { request }
 }
 
 function isFolder(name: string): boolean {
@@ -62,7 +65,12 @@ function isFolder(name: string): boolean {
 }
 
 /** The error of a place where nothing was found, with the reason why the hub was not asked. */
-export function explain(error: unknown, { hint }: Place): unknown {
-  const isNotFound = error instanceof BertLayersError && error.code === 'ERR_MODEL_NOT_FOUND'
-  return isNotFound ? new BertLayersError(error.code, error.message + hint) : error
+export function explain(error: unknown, { request: { model }, offline }: Place): unknown {
+  if (!(error instanceof BertLayersError) || error.code !== 'ERR_MODEL_NOT_FOUND') return error
+  if (offline !== undefined) {
+    return new BertLayersError(error.code, `${error.message}. Nothing is downloaded, because ${offline}`)
+  }
+  return isTilde(model)
+    ? new BertLayersError(error.code, `${error.message}. No shell expands ~ here: give the whole path`)
+    : error
 }

@@ -1,8 +1,10 @@
-import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { NativeBinding } from './binding.ts'
-import { BertLayersError } from './errors.ts'
+import { type Cuda, findCuda } from './cuda.ts'
+import { BertLayersError, unwrap } from './errors.ts'
+import { adviceOn, adviceOnCuda } from './native-advice.ts'
+import { describeHost, host, platformName } from './platform.ts'
+import { type Candidate, fileCandidate, firstLine, localCandidate, packageCandidate } from './prebuilt.ts'
 
 let binding: NativeBinding | undefined
 
@@ -12,59 +14,63 @@ export function native(): NativeBinding {
   return binding
 }
 
+/**
+ * The native module to load a model with: the one with CUDA where it is installed, wanted and works, else the ordinary one.
+ * Rejects where the device that was asked for by name is in neither, before any work is done.
+ */
+export async function nativeFor(device: string): Promise<NativeBinding> {
+  const [kind = device] = device.split(':')
+  const wantsCuda = (kind === 'auto' || kind === 'cuda') && !process.env.BERT_LAYERS_NATIVE
+  const cuda: Cuda = wantsCuda ? await findCuda(recallOf) : {}
+  if (cuda.binding) return cuda.binding
+  const ordinary = native()
+  if (kind === 'auto' || kind === 'cpu' || unwrap(ordinary.about()).devices.includes(kind)) return ordinary
+  throw new BertLayersError('ERR_DEVICE_UNAVAILABLE', unavailable(device, kind, cuda))
+}
+
+/** Why there is no binary, and what to do. */
+export function describeFailure(tried: readonly Candidate[]): string {
+  const here = host()
+  const attempts = tried.map(({ source, problem }) => `  ${source}: ${problem?.reason}\n`)
+  return (
+    `no native module of bert-layers could be loaded for ${platformName(here)} (${describeHost(here)}, Node.js ${process.versions.node}). ` +
+    `Tried:\n${attempts.join('')}${adviceOn(tried, here)}`
+  )
+}
+
 function load(): NativeBinding {
-  const requireNative = createRequire(import.meta.url)
-  const failures: string[] = []
-  for (const candidate of candidates()) {
+  const tried = candidates()
+  for (const candidate of tried) {
+    if (candidate.problem) continue
     try {
-      return requireNative(candidate) as NativeBinding
+      return candidate.load()
     } catch (error) {
-      failures.push(`  ${candidate}: ${firstLine(error)}`)
+      candidate.problem = { kind: 'load', reason: firstLine(error) }
     }
   }
-  throw new BertLayersError(
-    'ERR_INTERNAL',
-    `no native module of bert-layers could be loaded for ${platformName()}. Tried:\n${failures.join('\n')}\n${advice()}`,
-  )
+  throw new BertLayersError('ERR_INTERNAL', describeFailure(tried))
 }
 
-function candidates(): string[] {
+/** What may be loaded, in order. */
+export function candidates(): Candidate[] {
   const chosen = process.env.BERT_LAYERS_NATIVE
-  if (chosen) return [resolve(chosen)]
+  if (chosen) return [fileCandidate(resolve(chosen))]
   const platform = platformName()
-  return [fileURLToPath(new URL(`../native/bert-layers.${platform}.node`, import.meta.url)), `@bert-layers/${platform}`]
+  return [localCandidate(platform), packageCandidate(platform)]
 }
 
-function advice(): string {
-  if (process.env.BERT_LAYERS_NATIVE) {
-    return 'BERT_LAYERS_NATIVE names this file: correct it, or unset it to use the installed one.'
+/** What all threads of this process share; nothing where no ordinary binary loads. */
+function recallOf(): Pick<NativeBinding, 'recall' | 'remember'> | undefined {
+  try {
+    return native()
+  } catch {
+    return undefined
   }
-  return (
-    `Run 'npm install @bert-layers/${platformName()}' (npm leaves it out with --omit=optional, or when node_modules was ` +
-    "installed on another platform), or build it from a clone with 'npm run build'."
-  )
 }
 
-/** As napi-rs names platforms, such as linux-x64-gnu. */
-function platformName(): string {
-  const name = `${process.platform}-${process.arch}`
-  if (process.platform === 'win32') return `${name}-msvc`
-  if (process.platform === 'linux') return `${name}-${usesGlibc() ? 'gnu' : 'musl'}`
-  return name
-}
-
-function usesGlibc(): boolean {
-  const report = process.report as typeof process.report & { excludeNetwork?: boolean }
-  // Otherwise the report resolves the names of all open sockets, which can take seconds.
-  const before = report.excludeNetwork
-  report.excludeNetwork = true
-  const { header } = report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
-  if (before === undefined) delete report.excludeNetwork
-  else report.excludeNetwork = before
-  return header.glibcVersionRuntime !== undefined
-}
-
-function firstLine(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error)
-  return message.split('\n', 1)[0] ?? ''
+function unavailable(device: string, kind: string, cuda: Cuda): string {
+  if (kind === 'cuda') return `device '${device}' is not available: ${adviceOnCuda(cuda)}`
+  const why =
+    host().os === 'darwin' ? 'this binary was built without it' : `it is for macOS, and this is ${describeHost()}`
+  return `device '${device}' is not available: ${why}; use 'auto' or 'cpu'`
 }

@@ -10,7 +10,7 @@ import type {
 } from '../index.d.ts'
 import { invalidInput } from './errors.ts'
 import { readOverflow } from './overflow.ts'
-import { checkCount, checkKeys, checkText, describe, describeNumber, isObject } from './validate.ts'
+import { checkCount, checkKeys, checkText, describe, describeNumber, isObject, isTilde } from './validate.ts'
 
 const DTYPES: Record<string, Dtype> = {
   float32: 'float32',
@@ -78,7 +78,7 @@ export function readLoadOptions(value: unknown) {
     dtype: checkDtype(dtype),
     lastLayer: checkLastLayer(lastLayer),
     revision: optionalText(revision, 'revision'),
-    cacheDir: optionalText(cacheDir, 'cacheDir'),
+    cacheDir: optionalFolder(cacheDir, 'cacheDir'),
     localFilesOnly: checkBoolean(localFilesOnly, 'localFilesOnly', false),
     progressCallback: checkCallback(progressCallback, 'progressCallback'),
     threads: checkThreads(threads),
@@ -180,6 +180,13 @@ export function optionalText(value: unknown, name: string): string | undefined {
   const text = checkText(value, `option ${name}`)
   if (text !== '') return text
   throw invalidInput(`option ${name} must not be empty`)
+}
+
+/** A folder, by its whole path: a folder that is named ~ is nobody's wish. */
+export function optionalFolder(value: unknown, name: string): string | undefined {
+  const folder = optionalText(value, name)
+  if (folder === undefined || !isTilde(folder)) return folder
+  throw invalidInput(`option ${name} is ${folder}: no shell expands ~ here, give the whole path`)
 }
 
 /** By its methods, not its class: signals of other realms and of polyfills are as good. */

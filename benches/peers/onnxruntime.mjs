@@ -1,12 +1,12 @@
-/** onnxruntime-node as an engine of the race, where it is installed: onnxruntime.mjs FOLDER_OF_PEERS f32|int8 THREADS */
+/** onnxruntime-node as an engine of the race, where it is installed: onnxruntime.mjs f32|int8 THREADS */
 import { join } from 'node:path'
-import { padded, serve } from './work.mjs'
+import { onnxruntime, padded, ROOT, serve } from './work.mjs'
 
-const [root, precision, threads] = process.argv.slice(2)
+const [precision, threads] = process.argv.slice(2)
 try {
-  const { InferenceSession, Tensor } = await import('onnxruntime-node')
+  const { InferenceSession, Tensor } = await onnxruntime()
   const file = { f32: 'f32.onnx', int8: 'int8-dynamic.onnx' }[precision]
-  const session = await InferenceSession.create(join(root, file), { intraOpNumThreads: Number(threads) })
+  const session = await InferenceSession.create(join(ROOT, file), { intraOpNumThreads: Number(threads) })
   await serve(
     lengths => {
       const { tokens, mask, dims } = padded(lengths)
@@ -15,10 +15,5 @@ try {
     async feeds => (await session.run(feeds)).hs.data,
   )
 } catch (error) {
-  console.log(
-    JSON.stringify({
-      ready: false,
-      why: error.code === 'ERR_MODULE_NOT_FOUND' ? 'npm install --no-save onnxruntime-node' : error.message,
-    }),
-  )
+  console.log(JSON.stringify({ ready: false, why: error.message }))
 }

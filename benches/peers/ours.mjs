@@ -1,11 +1,11 @@
-/** This package as an engine of the race: ours.mjs FOLDER_OF_PEERS DTYPE THREADS */
+/** This package as an engine of the race: ours.mjs DTYPE THREADS */
 import { join } from 'node:path'
 import { Encoder } from 'bert-layers'
-import { ids, serve } from './work.mjs'
+import { ids, ROOT, serve } from './work.mjs'
 
-const [root, dtype, threads] = process.argv.slice(2)
+const [dtype, threads] = process.argv.slice(2)
 try {
-  const bert = await Encoder.fromPretrained(join(root, 'bert-base'), { device: 'cpu', dtype, threads: Number(threads) })
+  const bert = await Encoder.fromPretrained(join(ROOT, 'bert-base'), { device: 'cpu', dtype, threads: Number(threads) })
   await serve(
     lengths => lengths.map((length, row) => ({ ids: ids(row, length) })),
     inputs => bert.encode(inputs),

@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-export const CLI = join(ROOT, 'dist/cli.js')
+/** The package under test: this checkout, or the installed one where the tests were copied to (scripts/test-installed.mjs). */
+export const PACKAGE = dirname(createRequire(import.meta.url).resolve('bert-layers/package.json'))
+export const CLI = join(PACKAGE, 'dist/cli.js')
 
 /** A golden model of test/fixtures: config.json, model.safetensors and what Transformers gives for it. */
 export function goldenFolder(name: string): string {

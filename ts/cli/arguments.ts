@@ -3,7 +3,7 @@ import type { Device, Dtype, LastLayer, Pool } from '../../index.d.ts'
 import { checkPool } from '../embed-options.ts'
 import { BertLayersError } from '../errors.ts'
 import { checkDevice, checkDtype, checkLastLayer, checkThreads } from '../options.ts'
-import { nearest } from '../validate.ts'
+import { isTilde, nearest } from '../validate.ts'
 
 export const USAGE_HINT = "Try 'bert-layers --help'."
 
@@ -80,12 +80,18 @@ export interface ConvertCommand extends Where {
   force: boolean
 }
 
+export interface DoctorCommand {
+  name: 'doctor'
+  format: 'text' | 'json'
+}
+
 export type Command =
   | EncodeCommand
   | EmbedCommand
   | TokenizeCommand
   | InspectCommand
   | ConvertCommand
+  | DoctorCommand
   | { name: 'help' }
   | { name: 'version' }
 
@@ -118,6 +124,7 @@ const OF_COMMAND = {
   tokenize: ['model', ...WHERE, 'format', 'out'],
   inspect: ['format', ...WHERE],
   convert: ['dtype', 'force', ...WHERE],
+  doctor: ['format'],
 } as const
 /** The options that only embed has. */
 const OF_EMBED = ['combine', 'pool', 'normalize', 'prompt', 'max-tokens', 'truncate-dim'] as const
@@ -133,7 +140,7 @@ const OF_API = [
 ]
 const OPTION_NAMES = Object.keys(OPTIONS)
 
-const COMMANDS = 'encode, embed, tokenize, inspect, convert'
+const COMMANDS = 'encode, embed, tokenize, inspect, convert, doctor'
 
 /** What the command line asks for. */
 export function readCommand(args: string[]): Command {
@@ -146,6 +153,7 @@ export function readCommand(args: string[]): Command {
   if (name === 'embed') return readEmbed(texts, values)
   if (name === 'inspect') return readInspect(texts, values)
   if (name === 'convert') return readConvert(texts, values)
+  if (name === 'doctor') return readDoctor(texts, values)
   if (name === 'tokenize') return readTokenize(texts, values)
   if (name !== 'encode') throw new UsageError(`there is no command '${name}'; there are: ${COMMANDS}`)
   const other = OF_EMBED.find(option => values[option] !== undefined)
@@ -211,6 +219,12 @@ function readConvert(folders: string[], values: Values): ConvertCommand {
   return { name: 'convert', source, target, ...readWhere(values), dtype, force: values.force ?? false }
 }
 
+function readDoctor(texts: string[], values: Values): DoctorCommand {
+  checkOptions('doctor', values)
+  if (texts.length > 0) throw new UsageError('doctor takes no texts')
+  return { name: 'doctor', format: oneOf(OVERVIEW_FORMATS, values.format ?? 'text', 'format') }
+}
+
 /** Nothing that is given may be without effect. */
 function checkOptions(name: keyof typeof OF_COMMAND, values: Values): void {
   const known: readonly string[] = OF_COMMAND[name]
@@ -222,7 +236,7 @@ function checkOptions(name: keyof typeof OF_COMMAND, values: Values): void {
 function readWhere(values: Values): Where {
   return {
     revision: readFilled('revision', values.revision),
-    cacheDir: readFilled('cache-dir', values['cache-dir']),
+    cacheDir: noTilde('cache-dir', readFilled('cache-dir', values['cache-dir'])),
     localFilesOnly: values['local-files-only'] ?? false,
   }
 }
@@ -284,7 +298,7 @@ function meantBy(unknown: string): string[] {
   return meant.map(option => `--${option}`)
 }
 
-/** What people write, as parseArgs takes it: `--layers -1` is `--layers=-1`, and -V means --version as -v does. */
+/** What people write, as parseArgs takes it: `--layers -1` is `--layers=-1`, -V means --version as -v does, `doctor --json` its format. */
 function asParsed(args: string[]): string[] {
   const joined: string[] = []
   const end = args.includes('--') ? args.indexOf('--') : args.length
@@ -293,7 +307,8 @@ function asParsed(args: string[]): string[] {
     if (i + 1 < end && args[i] === '--layers' && next !== undefined && /^-\d/.test(next)) {
       joined.push(`--layers=${next}`)
       i++
-    } else joined.push(i < end && args[i] === '-V' ? '--version' : args[i]!)
+    } else if (i < end && args[0] === 'doctor' && args[i] === '--json') joined.push('--format=json')
+    else joined.push(i < end && args[i] === '-V' ? '--version' : args[i]!)
   }
   return joined
 }
@@ -330,7 +345,15 @@ function readFilled(name: string, value: string | undefined): string | undefined
 
 function readOut(value: string | undefined): string | undefined {
   if (value !== undefined && /^$|[/\\]$/.test(value)) throw new UsageError(`--out must name a file, not '${value}'`)
-  return value
+  return noTilde('out', value)
+}
+
+/** Shells expand ~ at the beginning of a word only: not in --out=~/x, and not in quotes. */
+function noTilde(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || !isTilde(value)) return value
+  throw new UsageError(
+    `--${name} ${value}: the shell did not expand ~; write --${name} ~/… as two words, or the whole path`,
+  )
 }
 
 /** On the command line a bad option is wrong usage. */

@@ -7,10 +7,12 @@ Usage:
                                             tokens with ids, offsets (UTF-16) and words; unknown ones are marked
   bert-layers inspect [MODEL] [--format text|json]
                                             what a name, a folder or a file of weights is, without loading it: family, sizes,
-                                            parameters, formats of the weights, tokenizer, memory
+                                            parameters, formats of the weights, tokenizer, memory, what a load would download
   bert-layers convert MODEL FOLDER [--dtype float32|float16|bfloat16] [--force]
                                             the model in Hugging Face layout with safetensors, from any format;
                                             --force replaces files
+  bert-layers doctor [--json]               platform, instruction set, devices, packages, cache: what is here, which binary would be
+                                            loaded, what was tried; exit status 1 where none loads
   bert-layers help
 
 Texts are the arguments or, without any, the lines of standard input.

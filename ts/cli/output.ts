@@ -21,7 +21,9 @@ export async function checkOut(file: string): Promise<void> {
     await access(found === undefined || found.isFile() ? dirname(await targetOf(file)) : file, constants.W_OK)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    throw Object.assign(new Error(`--out ${file}: ${message.replace(`${code}: `, '')}`), { code })
+    const isNowhere = code === 'ENOENT' || code === 'ENOTDIR'
+    const why = isNowhere ? `there is no folder ${dirname(file)}` : message.replace(`${code}: `, '')
+    throw Object.assign(new Error(`--out ${file}: ${why}`), { code })
   }
 }
 

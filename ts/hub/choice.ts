@@ -3,6 +3,7 @@
  * and its weights in the best single format.
  */
 
+import type { WeightFormat } from '../../index.d.ts'
 import { checkFileName } from './names.ts'
 
 /** What is known of a model's files: those of a listing, or those of a folder in the cache. */
@@ -31,20 +32,20 @@ const CONFIGS = ['config.json', 'bert_config.json']
  * Best first, as crates/bert-layers/src/weights reads them; all files of a format are needed. An index names the shards that are
  * needed with it.
  */
-const WEIGHTS = [
-  ['model.safetensors'],
-  ['model.safetensors.index.json'],
-  ['pytorch_model.bin'],
-  ['pytorch_model.bin.index.json'],
-  ['pytorch_model.pt'],
-  ['model.pt'],
-  ['model.bin'],
-  ['flax_model.msgpack'],
-  ['flax_model.msgpack.index.json'],
-  ['bert_model.ckpt.index', 'bert_model.ckpt.data-00000-of-00001'],
-  ['model.ckpt.index', 'model.ckpt.data-00000-of-00001'],
-  ['variables/variables.index', 'variables/variables.data-00000-of-00001'],
-] as const
+const WEIGHTS: readonly [WeightFormat, first: string, ...others: string[]][] = [
+  ['safetensors', 'model.safetensors'],
+  ['safetensors', 'model.safetensors.index.json'],
+  ['pytorch', 'pytorch_model.bin'],
+  ['pytorch', 'pytorch_model.bin.index.json'],
+  ['pytorch', 'pytorch_model.pt'],
+  ['pytorch', 'model.pt'],
+  ['pytorch', 'model.bin'],
+  ['flax', 'flax_model.msgpack'],
+  ['flax', 'flax_model.msgpack.index.json'],
+  ['tensorflow', 'bert_model.ckpt.index', 'bert_model.ckpt.data-00000-of-00001'],
+  ['tensorflow', 'model.ckpt.index', 'model.ckpt.data-00000-of-00001'],
+  ['tensorflow', 'variables/variables.index', 'variables/variables.data-00000-of-00001'],
+]
 /** The first that is there counts: with a tokenizer.json no other vocabulary is read. */
 const VOCABULARIES = [
   ['tokenizer.json'],
@@ -77,14 +78,35 @@ export async function chooseFiles(known: KnownFiles): Promise<Choice> {
   for (const path of OPTIONAL) take(path)
   if (take(MODULES)) for (const path of await moduleFiles(known)) take(path)
   for (const files of VOCABULARIES) if (files.map(take).every(Boolean)) break
-  for (const format of WEIGHTS) {
-    if (!format.every(isThere)) continue
-    const files = [...format, ...(await shards(known, format[0]))]
-    if (!files.every(isThere)) continue
+  for await (const { files } of completeWeights(known)) {
     choice.weights = files
     break
   }
   return choice
+}
+
+/** The formats of which all files are there, best first; an index is read when its turn comes. */
+export async function* completeWeights(known: KnownFiles): AsyncGenerator<{ format: WeightFormat; files: string[] }> {
+  const isThere = (path: string) => known.has(path) === true
+  for (const [format, ...named] of WEIGHTS) {
+    if (!named.every(isThere)) continue
+    const files = [...named, ...(await shards(known, named[0]))]
+    if (files.every(isThere)) yield { format, files }
+  }
+}
+
+/** Of the files that are needed, those that say what a model is, beside its configuration and its weights: all are small. */
+export function isDescription(path: string): boolean {
+  return (
+    path === MODULES ||
+    path.endsWith('/config.json') ||
+    ['config_sentence_transformers.json', 'sentence_bert_config.json'].includes(path)
+  )
+}
+
+/** The vocabulary among the files that are needed, if there is one that is read. */
+export function vocabularyOf(paths: string[]): string | undefined {
+  return ['tokenizer.json', 'vocab.txt', 'vocab.json'].find(name => paths.includes(name))
 }
 
 /** Files that look like weights, for the message where none can be used. */

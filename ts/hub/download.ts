@@ -68,10 +68,8 @@ async function fill(partial: PartialFile, source: Source, progress: FileProgress
 
 /** One answer, written to its end or to where it breaks off. */
 async function receive(partial: PartialFile, source: Source, progress: FileProgress): Promise<void> {
-  const { hub, model, commit, file } = source
-  const url = new URL(
-    `${hub.settings.endpoint}/${model}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`,
-  )
+  const { hub, file } = source
+  const url = addressOf(source)
   const headers: Record<string, string> = partial.size > 0 ? { range: `bytes=${partial.size}-` } : {}
   const answer = await hub.get(url.href, nameOf(source), headers, hub.settings.downloadTimeout)
   const broken = () => `${nameOf(source)} broke off after ${partial.size} of ${file.size} bytes`
@@ -100,7 +98,7 @@ async function receive(partial: PartialFile, source: Source, progress: FileProgr
 }
 
 /** What an answer says of itself must be what the hub stated in its list: before anything of it is written. */
-function checkHeaders({ status, headers, hubHeaders }: Answer, source: Source): void {
+export function checkHeaders({ status, headers, hubHeaders }: Answer, source: Source): void {
   const { file } = source
   const etag = hubHeaders['x-linked-etag']
   const size = hubHeaders['x-linked-size']
@@ -124,7 +122,7 @@ function continues({ status, headers }: Answer, offset: number, file: HubFile): 
   return status === 206 && Number(range?.[1]) === offset && (range?.[2] === '*' || Number(range?.[2]) === file.size)
 }
 
-function wrongFile(
+export function wrongFile(
   source: Source,
   found = 'something else: the transfer is damaged, or the file is not what the hub says',
 ): Problem {
@@ -136,7 +134,12 @@ function wrongFile(
   )
 }
 
-function nameOf({ file, model }: Source): string {
+export function addressOf({ hub, model, commit, file }: Source): URL {
+  const path = file.path.split('/').map(encodeURIComponent).join('/')
+  return new URL(`${hub.settings.endpoint}/${model}/resolve/${commit}/${path}`)
+}
+
+export function nameOf({ file, model }: Source): string {
   return `${file.path} of ${model}`
 }
 

@@ -113,6 +113,6 @@ function openFile(path: string): Promise<FileHandle> {
 }
 
 /** git hashes a small file behind its kind and size. */
-function newHash({ hash, size }: HubFile): Hash {
+export function newHash({ hash, size }: HubFile): Hash {
   return hash.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }

@@ -5,7 +5,7 @@ import { listen, unlisten } from '../abort.ts'
 import { BertLayersError, invalidInput } from '../errors.ts'
 import { describe } from '../validate.ts'
 import { CachedModel, isFile } from './cache.ts'
-import { type Choice, chooseFiles, looksLikeWeights } from './choice.ts'
+import { type Choice, chooseFiles, type KnownFiles, looksLikeWeights } from './choice.ts'
 import { Connection } from './connection.ts'
 import { downloadBlob } from './download.ts'
 import { type HubFile, listFiles, resolveCommit } from './listing.ts'
@@ -28,14 +28,6 @@ export interface SnapshotRequest {
   signal: AbortSignal | undefined
 }
 
-/** A file that loading needs. */
-export interface PlannedFile {
-  path: string
-  /** Bytes. */
-  size: number
-  isCached: boolean
-}
-
 /**
  * The folder of a model in the cache, with all files that are needed. Asks the hub once what the revision stands for; downloads
  * only what is missing. Where the hub cannot be asked, what the cache has must do, and a warning says so.
@@ -44,13 +36,11 @@ export function hubSnapshot(request: SnapshotRequest): Promise<string> {
   return withSnapshot(request, snapshot => snapshot.get())
 }
 
-/** What loading a model needs, and what it would download. Only the small files that name others are downloaded to find out. */
-export function hubPlan(request: SnapshotRequest): Promise<{ commit: string; files: PlannedFile[] }> {
-  return withSnapshot(request, snapshot => snapshot.plan())
-}
-
 /** Every failure of the job becomes a BertLayersError, but for the signal's reason and for what the callback throws. */
-async function withSnapshot<T>(request: SnapshotRequest, job: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+export async function withSnapshot<T>(
+  request: Partial<SnapshotRequest> & { model: string },
+  job: (snapshot: Snapshot) => Promise<T>,
+): Promise<T> {
   const { model, revision = 'main', cacheDir, signal, progressCallback } = request
   if (!isRevision(revision)) {
     throw invalidInput(`option revision must be a branch, tag or commit, not ${describe(revision)}`)
@@ -76,110 +66,114 @@ async function withSnapshot<T>(request: SnapshotRequest, job: (snapshot: Snapsho
   }
 }
 
-class Snapshot {
-  readonly #model: string
+/** A model at one revision, on the hub and in the cache. */
+export class Snapshot {
+  readonly model: string
   readonly #revision: string
-  readonly #cache: CachedModel
+  readonly cache: CachedModel
   readonly #tell: ProgressCallback
-  readonly #hub: Connection
+  readonly hub: Connection
 
   constructor(model: string, revision: string, cache: string, tell: ProgressCallback, signal: AbortSignal) {
     const settings = hubSettings()
-    this.#model = model
+    this.model = model
     this.#revision = revision
-    this.#cache = new CachedModel(cache, model, settings.links)
+    this.cache = new CachedModel(cache, model, settings.links)
     this.#tell = tell
-    this.#hub = new Connection(settings, signal)
+    this.hub = new Connection(settings, signal)
   }
 
-  async get(): Promise<string> {
-    const cached = this.#cache.commitOf(this.#revision)
-    const isUsable = cached !== undefined && isWhole(await this.#choiceFromCache(cached))
+  get(): Promise<string> {
+    return this.ask(
+      tries => this.#update(tries),
+      (cached, { message }) => {
+        process.emitWarning(
+          `'${this.model}' is used as the cache has it, commit ${cached}, which may not be the newest: ${message}`,
+          'BertLayersWarning',
+        )
+        return this.cache.snapshot(cached)
+      },
+    )
+  }
+
+  /** Asks the hub. Where it cannot be asked, what the cache has must do. */
+  async ask<T>(
+    job: (tries: number) => Promise<T>,
+    instead: (commit: string, problem: Problem) => T | Promise<T>,
+  ): Promise<T> {
+    const cached = this.cache.commitOf(this.#revision)
+    const isUsable = cached !== undefined && isWhole(await this.choiceFromCache(cached))
     try {
-      return await this.#update(isUsable ? TRIES.cached : TRIES.absent)
+      return await job(isUsable ? TRIES.cached : TRIES.absent)
     } catch (error) {
-      if (!(error instanceof Problem) || this.#hub.signal.aborted) throw error
+      if (!(error instanceof Problem) || this.hub.signal.aborted) throw error
       if (!isUsable || error.kind === 'revision' || error.kind === 'disk')
         throw this.#failure(error, cached !== undefined)
-      process.emitWarning(
-        `'${this.#model}' is used as the cache has it, commit ${cached}, which may not be the newest: ${error.message}`,
-        'BertLayersWarning',
-      )
-      return this.#cache.snapshot(cached)
+      return instead(cached, error)
     } finally {
-      await this.#hub.close()
-    }
-  }
-
-  async plan(): Promise<{ commit: string; files: PlannedFile[] }> {
-    try {
-      const commit = await this.#commit(TRIES.absent)
-      const { files } = await this.#needed(commit, await this.#choiceFromCache(commit), TRIES.absent)
-      return {
-        commit,
-        files: files.map(file => ({ path: file.path, size: file.size, isCached: this.#has(commit, file) })),
-      }
-    } catch (error) {
-      throw error instanceof Problem ? this.#failure(error, this.#cache.commitOf(this.#revision) !== undefined) : error
-    } finally {
-      await this.#hub.close()
+      await this.hub.close()
     }
   }
 
   /** What the revision stands for now, in the cache. One request where nothing is new. */
   async #update(tries: number): Promise<string> {
-    const commit = await this.#commit(tries)
-    const cached = await this.#choiceFromCache(commit)
+    const commit = await this.commit(tries)
+    const cached = await this.choiceFromCache(commit)
     if (!isWhole(cached) || cached.unknown.length > 0) await this.#complete(commit, cached, tries)
     // Last: until now the revision stood for a commit that is whole. A cache that is there for reading only is no error.
-    await this.#cache.writeRef(this.#revision, commit).catch(() => {})
-    return this.#cache.snapshot(commit)
+    await this.cache.writeRef(this.#revision, commit).catch(() => {})
+    return this.cache.snapshot(commit)
   }
 
-  async #commit(tries: number): Promise<string> {
-    return isCommit(this.#revision) ? this.#revision : resolveCommit(this.#hub, this.#model, this.#revision, tries)
+  async commit(tries: number): Promise<string> {
+    return isCommit(this.#revision) ? this.#revision : resolveCommit(this.hub, this.model, this.#revision, tries)
   }
 
   /** Downloads what a snapshot lacks. */
   async #complete(commit: string, cached: Choice, tries: number): Promise<void> {
-    const { files, absent } = await this.#needed(commit, cached, tries)
-    const missing = files.filter(file => !this.#has(commit, file))
+    const listed = await listFiles(this.hub, this.model, commit, tries)
+    const known = {
+      has: (path: string) => listed.has(path),
+      read: async (path: string) => {
+        const file = listed.get(path)!
+        await this.#fetch(commit, file)
+        return readFile(this.cache.blob(file.hash), 'utf8')
+      },
+    }
+    const { files, absent } = await this.needed(listed, known, cached)
+    const missing = files.filter(file => !this.has(commit, file))
     await this.#all(missing, file => this.#fetch(commit, file))
     // Only now, and the configuration last: a snapshot that has one has all.
     for (const { path, hash } of missing) {
-      await onDisk(this.#cache.folder, () => this.#cache.addToSnapshot(commit, path, hash))
+      await onDisk(this.cache.folder, () => this.cache.addToSnapshot(commit, path, hash))
     }
-    for (const path of absent) await this.#cache.noteAbsent(commit, path).catch(() => {})
+    for (const path of absent) await this.cache.noteAbsent(commit, path).catch(() => {})
   }
 
   /** What a commit needs, the configuration last. Weights that the cache has, of whatever format, are as good as better ones. */
-  async #needed(commit: string, cached: Choice, tries: number): Promise<{ files: HubFile[]; absent: string[] }> {
-    const listed = await listFiles(this.#hub, this.#model, commit, tries)
-    const choice = await chooseFiles({
-      has: path => listed.has(path),
-      read: async path => {
-        const file = listed.get(path)!
-        await this.#fetch(commit, file)
-        return readFile(this.#cache.blob(file.hash), 'utf8')
-      },
-    })
+  async needed(
+    listed: Map<string, HubFile>,
+    known: KnownFiles,
+    cached: Choice,
+  ): Promise<{ files: HubFile[]; absent: string[]; weights: string[] }> {
+    const choice = await chooseFiles(known)
     if (choice.config === undefined) {
       throw new Problem('missing', 'the repository has no config.json: it holds no model that this package loads')
     }
     const weights = cached.weights.length > 0 ? cached.weights : choice.weights
     if (weights.length === 0) throw noWeights(listed.keys())
     const paths = [...choice.others, ...weights, choice.config]
-    return { files: paths.flatMap(path => listed.get(path) ?? []), absent: choice.absent }
+    return { files: paths.flatMap(path => listed.get(path) ?? []), absent: choice.absent, weights }
   }
 
-  #has(commit: string, { path, size }: HubFile): boolean {
-    return isFile(join(this.#cache.snapshot(commit), path), size)
+  has(commit: string, { path, size }: HubFile): boolean {
+    return isFile(join(this.cache.snapshot(commit), path), size)
   }
 
   async #fetch(commit: string, file: HubFile): Promise<void> {
-    await onDisk(this.#cache.folder, () => this.#cache.prepare())
-    const progress = new FileProgress(this.#tell, this.#model, file.path, file.size)
-    await downloadBlob({ hub: this.#hub, model: this.#model, commit, file }, this.#cache, progress)
+    await onDisk(this.cache.folder, () => this.cache.prepare())
+    const progress = new FileProgress(this.#tell, this.model, file.path, file.size)
+    await downloadBlob({ hub: this.hub, model: this.model, commit, file }, this.cache, progress)
   }
 
   /** A few at a time. The first failure stops the others, and is thrown when they have stopped. */
@@ -198,10 +192,10 @@ class Snapshot {
     if (failure !== undefined) throw failure.error
   }
 
-  #choiceFromCache(commit: string): Promise<Choice> {
+  choiceFromCache(commit: string): Promise<Choice> {
     return chooseFiles({
-      has: path => this.#cache.has(commit, path),
-      read: path => readFile(join(this.#cache.snapshot(commit), path), 'utf8'),
+      has: path => this.cache.has(commit, path),
+      read: path => readFile(join(this.cache.snapshot(commit), path), 'utf8'),
     })
   }
 
@@ -212,14 +206,14 @@ class Snapshot {
     const has = isPartlyCached ? 'a part of it only' : `no revision '${this.#revision}' of it`
     return new Problem(
       kind,
-      `${what} '${this.#model}': ${message}. The cache ${this.#cache.folder} has ${has}, and there is no folder ` +
-        `${resolve(this.#model)}`,
+      `${what} '${this.model}': ${message}. The cache ${this.cache.folder} has ${has}, and there is no folder ` +
+        `${resolve(this.model)}`,
       { cause },
     )
   }
 }
 
-function isWhole({ config, weights }: Choice): boolean {
+export function isWhole({ config, weights }: Choice): boolean {
   return config !== undefined && weights.length > 0
 }
 

@@ -11,7 +11,7 @@ use candle_core::DType;
 use crate::batch::PackedBatch;
 use crate::config::ModelConfig;
 use crate::device::Device;
-use crate::last_layer::LastLayer;
+use crate::encoder::LoadOptions;
 use crate::model::{self, Model};
 use crate::ops::{Candle, Cpu, Ops};
 use crate::sink::Sink;
@@ -52,34 +52,45 @@ pub(crate) trait Backend: Send + Sync {
     fn instruction_set(&self) -> &'static str;
 }
 
-/// Loads the model in `folder` for a device.
+/// Loads the model in `folder` for a device, by the threads of `crew`.
 pub(crate) fn load(
     config: &ModelConfig,
     folder: &Path,
     device: &Device,
-    dtype: Dtype,
-    last_layer: LastLayer,
+    options: &LoadOptions,
     samples: &Tokens,
-    cancel: &Cancel,
+    crew: &Arc<Crew>,
 ) -> Result<(Box<dyn Backend>, Summary)> {
+    let LoadOptions { dtype, last_layer, cancel, .. } = options;
     match device {
         Device::Cpu => {
             let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-            let ops = Cpu::new(kernels, dtype, Arc::new(Solo));
-            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
+            let ops = Cpu::new(kernels, *dtype, crew.clone());
+            let (model, summary) = model::load(&ops, config, folder, *last_layer, samples, crew, cancel)?;
             Ok((Box::new(OnCpu { ops, model }), summary))
         }
         Device::Candle(device) => {
-            let dtype = match dtype {
-                Dtype::Float32 => DType::F32,
-                Dtype::Float16 => DType::F16,
-                Dtype::Bfloat16 => DType::BF16,
-                Dtype::Int8 => return Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
-            };
-            let ops = Candle::new(device.clone(), dtype);
-            let (model, summary) = model::load(&ops, config, folder, last_layer, samples, cancel)?;
-            Ok((Box::new(OnCandle { ops, model }), summary))
+            let ops = Candle::new(device.clone(), on_candle(*dtype)?, Arc::new(Solo));
+            let (model, summary) = model::load(&ops, config, folder, *last_layer, samples, crew, cancel)?;
+            Ok((Box::new(OnCandle { model, ops, turn: Mutex::default(), name: "candle" }), summary))
         }
+        #[cfg(feature = "cuda")]
+        Device::Gpu(_, gpu) => {
+            let ops = Candle::on_gpu(gpu.clone(), on_candle(*dtype)?, Arc::new(Solo));
+            let (model, summary) = model::load(&ops, config, folder, *last_layer, samples, crew, cancel)?;
+            gpu.synchronize()?; // what goes wrong with the weights is the load's error
+            Ok((Box::new(OnCandle { model, ops, turn: Mutex::default(), name: "cuda" }), summary))
+        }
+    }
+}
+
+/// What candle calls a precision.
+fn on_candle(dtype: Dtype) -> Result<DType> {
+    match dtype {
+        Dtype::Float32 => Ok(DType::F32),
+        Dtype::Float16 => Ok(DType::F16),
+        Dtype::Bfloat16 => Ok(DType::BF16),
+        Dtype::Int8 => Err(Error::DeviceUnavailable("dtype 'int8' is for the CPU".into())),
     }
 }
 
@@ -149,12 +160,24 @@ impl Backend for OnCpu {
 }
 
 struct OnCandle {
-    ops: Candle,
+    /// Before the operations, whose end gives the device's memory back to the system.
     model: Box<dyn Model<Candle>>,
+    ops: Candle,
+    /// A model has one stream of work: encoders that share it take turns, a batch at a time.
+    turn: Mutex<()>,
+    /// The library whose numbers these are.
+    name: &'static str,
 }
 
 /// Rows of a run on a device that has its own threads; this bounds its memory.
-const DEVICE_ROWS: usize = 64 * CHUNK_ROWS;
+const DEVICE_ROWS: usize = 128 * CHUNK_ROWS;
+
+impl Drop for OnCandle {
+    /// The last thread that used a model drops it, which may be one that the device has not seen.
+    fn drop(&mut self) {
+        self.ops.settle_device();
+    }
+}
 
 impl Backend for OnCandle {
     fn split(&self, batch: &PackedBatch<'_>, _: usize) -> Vec<Range<usize>> {
@@ -165,11 +188,12 @@ impl Backend for OnCandle {
         &self,
         batch: &PackedBatch<'_>,
         jobs: Vec<Job<'_>>,
-        _: &Arc<Crew>,
+        crew: &Arc<Crew>,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Vec<Result<bool>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |job: Job<'_>| {
-            let ops = self.ops.cancelled_by(&job.cancel);
+            let ops = self.ops.with(crew.clone(), &job.cancel);
             forward(&*self.model, &ops, batch, job, stop)
         };
         jobs.into_iter().map(one).collect()
@@ -184,7 +208,7 @@ impl Backend for OnCandle {
     }
 
     fn instruction_set(&self) -> &'static str {
-        "candle"
+        self.name
     }
 }
 

@@ -96,6 +96,8 @@ impl fmt::Display for Dtype {
 pub(crate) enum Device {
     Cpu,
     Candle(candle_core::Device),
+    #[cfg(feature = "cuda")]
+    Gpu(usize, bert_layers_cuda::Gpu),
 }
 
 impl Device {
@@ -108,9 +110,7 @@ impl Device {
             DeviceChoice::Auto => Self::open_gpu(),
             DeviceChoice::Cpu => Device::Cpu,
             DeviceChoice::CandleCpu => Device::Candle(candle_core::Device::Cpu),
-            DeviceChoice::Cuda(number) => Device::Candle(
-                candle_core::Device::new_cuda(number).map_err(|e| unavailable("cuda", cfg!(feature = "cuda"), &e))?,
-            ),
+            DeviceChoice::Cuda(number) => Self::open_cuda(number)?,
             DeviceChoice::Metal => Device::Candle(
                 candle_core::Device::new_metal(0).map_err(|e| unavailable("metal", cfg!(feature = "metal"), &e))?,
             ),
@@ -119,18 +119,28 @@ impl Device {
             (Device::Cpu, Dtype::Float16) => Err(Error::DeviceUnavailable(
                 "dtype 'float16' is for GPUs, no processor is faster in it: use 'float32', 'bfloat16' or 'int8'".into(),
             )),
-            (Device::Candle(_), Dtype::Int8) => Err(Error::DeviceUnavailable(
+            (Device::Cpu, _) => Ok(device),
+            (_, Dtype::Int8) => Err(Error::DeviceUnavailable(
                 "dtype 'int8' is for the CPU: use 'float32', 'float16' or 'bfloat16', or device 'cpu'".into(),
             )),
             _ => Ok(device),
         }
     }
 
+    #[cfg(feature = "cuda")]
+    fn open_cuda(number: usize) -> Result<Self> {
+        let gpu = bert_layers_cuda::Gpu::open(number).map_err(|e| unavailable("cuda", true, &e))?;
+        Ok(Device::Gpu(number, gpu))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn open_cuda(_: usize) -> Result<Self> {
+        Err(unavailable("cuda", false, &candle_core::Error::NotCompiledWithCudaSupport))
+    }
+
     fn open_gpu() -> Self {
-        if cfg!(feature = "cuda")
-            && let Ok(device) = candle_core::Device::new_cuda(0)
-        {
-            return Device::Candle(device);
+        if let Ok(device) = Self::open_cuda(0) {
+            return device;
         }
         if cfg!(feature = "metal")
             && let Ok(device) = candle_core::Device::new_metal(0)
@@ -145,6 +155,8 @@ impl Device {
         use candle_core::DeviceLocation::{Cpu, Cuda, Metal};
         match self {
             Device::Cpu => "cpu".into(),
+            #[cfg(feature = "cuda")]
+            Device::Gpu(number, _) => format!("cuda:{number}"),
             Device::Candle(device) => match device.location() {
                 Cpu => "cpu (candle)".into(),
                 Cuda { gpu_id } => format!("cuda:{gpu_id}"),

@@ -104,8 +104,7 @@ impl Encoder {
     pub fn from_pretrained(model: &str, options: &LoadOptions) -> Result<Self> {
         let crew = threads::chosen_crew(options.threads)?;
         let folder = locate(model, &options.search)?;
-        let LoadOptions { device, dtype, last_layer, cancel, .. } = options;
-        Ok(Self { model: Loaded::shared(&folder, *device, *dtype, *last_layer, cancel)?, crew })
+        Ok(Self { model: Loaded::shared(&folder, options, &crew)?, crew })
     }
 
     /// Computes the hidden states of texts. The same text has bit-equal numbers on the CPU whatever shares the call,

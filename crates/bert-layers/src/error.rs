@@ -47,6 +47,11 @@ pub enum Error {
         /// The bytes asked for.
         bytes: u64,
     },
+    /// The GPU's memory does not hold the weights, or what a batch needs beside them. The encoder may be used again.
+    #[error(
+        "the GPU has not enough free memory: encode fewer texts at once, use dtype 'float16' or 'bfloat16', or end what else uses it"
+    )]
+    DeviceOutOfMemory,
     /// The encoder was disposed of.
     #[error("this encoder was disposed: load the model again")]
     Disposed,
@@ -68,7 +73,7 @@ impl Error {
             Error::InvalidInput(_) => "ERR_INVALID_INPUT",
             Error::TooManyTokens { .. } => "ERR_TOO_MANY_TOKENS",
             Error::DeviceUnavailable(_) => "ERR_DEVICE_UNAVAILABLE",
-            Error::OutOfMemory { .. } => "ERR_OUT_OF_MEMORY",
+            Error::OutOfMemory { .. } | Error::DeviceOutOfMemory => "ERR_OUT_OF_MEMORY",
             Error::Disposed => "ERR_DISPOSED",
             Error::Cancelled => "ERR_CANCELLED",
             Error::Internal(_) => "ERR_INTERNAL",
@@ -126,6 +131,29 @@ impl From<bert_layers_kernels::AllocError> for Error {
 
 impl From<candle_core::Error> for Error {
     fn from(e: candle_core::Error) -> Self {
-        Error::Internal(format!("candle: {e}"))
+        // What candle wraps is CUDA's own error, or that of cuBLAS, whose types are there only where CUDA is built in.
+        let said = e.to_string();
+        match ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|name| said.contains(name)) {
+            true => Error::DeviceOutOfMemory,
+            false => Error::Internal(format!("candle: {said}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_candle_says_of_memory_is_typed() {
+        // As cudarc's errors show themselves, alone and with what candle puts around them.
+        let full = || candle_core::Error::Cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into());
+        let blas = candle_core::Error::Cuda("CublasError(CUBLAS_STATUS_ALLOC_FAILED)".into());
+        for error in [full(), full().bt(), full().context("a batch"), blas] {
+            assert_eq!(Error::from(error), Error::DeviceOutOfMemory);
+        }
+        let other = candle_core::Error::Cuda("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"…\")".into());
+        assert!(matches!(Error::from(other), Error::Internal(_)));
+        assert_eq!(Error::DeviceOutOfMemory.code(), "ERR_OUT_OF_MEMORY");
     }
 }

@@ -32,6 +32,17 @@ pub(crate) struct Plan {
     written: Vec<bool>,
 }
 
+/// Which rows, counted within a run, make up which: a [`Plan`]'s for who computes them elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// Where the terms of each gather end; they start where those of the gather before end.
+    pub ends: Vec<u32>,
+    pub rows: Vec<u32>,
+    pub weights: Vec<f32>,
+    /// [`Reduce::Max`]: weights do not count.
+    pub largest: bool,
+}
+
 /// What one sequence gives to one target.
 #[derive(Debug, Clone, Copy)]
 struct Gather {
@@ -118,6 +129,33 @@ impl Plan {
         let start = run.start.checked_sub(1).map_or(0, |before| self.gathers[before].end);
         let end = run.end.checked_sub(1).map_or(0, |last| self.gathers[last].end);
         self.terms[start..end.max(start)].iter().map(|&(row, _)| row as usize)
+    }
+
+    /// Whether folding layers first and mixing them then gives the same as mixing first, but for rounding.
+    pub fn commutes_with(&self, mix: &Mix) -> bool {
+        match (self.reduce, mix) {
+            (_, Mix::Each(_)) | (Reduce::Sum, Mix::Weighted(_)) | (Reduce::Max, Mix::Max(_)) => true,
+            (Reduce::Max, Mix::Weighted(layers)) => matches!(layers.as_slice(), [(_, 1.0)]),
+            (Reduce::Sum, Mix::Max(layers)) => layers.len() == 1,
+        }
+    }
+
+    /// How rows are put together.
+    pub fn reduce(&self) -> Reduce {
+        self.reduce
+    }
+
+    /// Adds the terms of a run, whose row `first` is row `at` of what they are counted in.
+    pub fn add_terms(&self, run: &Range<usize>, first: usize, at: usize, terms: &mut Terms) {
+        let mut start = run.start.checked_sub(1).map_or(0, |before| self.gathers[before].end);
+        for gather in &self.gathers[run.clone()] {
+            for &(row, weight) in &self.terms[start..gather.end] {
+                terms.rows.push((row as usize - first + at) as u32);
+                terms.weights.push(weight);
+            }
+            terms.ends.push(terms.rows.len() as u32);
+            start = gather.end;
+        }
     }
 
     /// Where each gather of a run goes.

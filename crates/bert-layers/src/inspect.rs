@@ -1,11 +1,15 @@
 //! What a model is, from its small files and the headers of its weights.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod memory;
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use bert_layers_kernels::Kernels;
 use serde_json::Value;
 
+pub use self::remote::{RemoteFile, inspect_remote};
 use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig, config_file};
 use crate::locate::{folder_of, locate_weights};
 use crate::model::name_rules;
@@ -81,24 +85,7 @@ pub struct TokenizerFound {
 /// [`Error::ModelNotFound`] where there is nothing, [`Error::DeviceUnavailable`] for an instruction set that this machine lacks.
 pub fn inspect(model: &str, search: &Search) -> Result<Inspection> {
     let path = locate_weights(model, search)?;
-    let folder = folder_of(&path);
-    let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
-    let mut seen = Inspection {
-        model_type: model_type(&folder),
-        config: None,
-        weights: Vec::new(),
-        parameters: 0,
-        head_parameters: 0,
-        heads: Vec::new(),
-        has_pooler: false,
-        tokenizer: None,
-        pooling: None,
-        pooling_files: SENTENCE_FILES.into_iter().filter(|name| folder.join(name).is_file()).map(Into::into).collect(),
-        memory: Vec::new(),
-        instruction_set: kernels.name(),
-        notices: Vec::new(),
-        folder,
-    };
+    let mut seen = Inspection::of(folder_of(&path))?;
     seen.look_at_config();
     seen.look_at_weights(&path);
     seen.look_at_tokenizer();
@@ -110,7 +97,49 @@ pub fn inspect(model: &str, search: &Search) -> Result<Inspection> {
     Ok(seen)
 }
 
+/// Where a folder has weights in several formats, those that are not of the same model as the weights that are read: what who loads
+/// it should say. Headers are looked at, not values; a file that cannot be read disagrees with nothing.
+pub fn disagreements(folder: &Path, config: &ModelConfig) -> Vec<String> {
+    let found = weights::find_all(folder).unwrap_or_default();
+    let [first, others @ ..] = &found[..] else { return Vec::new() };
+    let Some(read) = (!others.is_empty()).then(|| Checkpoint::open(first).ok()).flatten() else { return Vec::new() };
+    let disagrees = |other: &Found| {
+        let difference = difference(&read, &Checkpoint::open(other).ok()?, name_rules(config))?;
+        Some(format!(
+            "{} is read; {} beside it is left aside, and is not of the same model: {difference}",
+            first.path.display(),
+            other.path.display()
+        ))
+    };
+    others.iter().filter_map(disagrees).collect()
+}
+
 impl Inspection {
+    /// What is known of a folder before anybody looks.
+    fn of(folder: PathBuf) -> Result<Self> {
+        let kernels = Kernels::chosen().map_err(|e| Error::DeviceUnavailable(e.to_string()))?;
+        Ok(Self {
+            model_type: model_type(&folder),
+            config: None,
+            weights: Vec::new(),
+            parameters: 0,
+            head_parameters: 0,
+            heads: Vec::new(),
+            has_pooler: false,
+            tokenizer: None,
+            pooling: None,
+            pooling_files: SENTENCE_FILES
+                .into_iter()
+                .filter(|name| folder.join(name).is_file())
+                .map(Into::into)
+                .collect(),
+            memory: Vec::new(),
+            instruction_set: kernels.name(),
+            notices: Vec::new(),
+            folder,
+        })
+    }
+
     fn look_at_config(&mut self) {
         let folder = self.folder.display();
         match config_file(&self.folder) {
@@ -138,33 +167,32 @@ impl Inspection {
         let mut checkpoints = Vec::new();
         for found in &found {
             let checkpoint = Checkpoint::open(found).map_err(|error| self.notices.push(error.to_string())).ok();
-            self.weights.push(describe(&self.folder, found, checkpoint.as_ref()));
+            self.weights.push(WeightsFound::on_disk(&self.folder, found, checkpoint.as_ref()));
             checkpoints.push(checkpoint);
         }
-        let rules = self.config.as_ref().map(name_rules);
         if let Some(Some(checkpoint)) = checkpoints.first() {
-            self.count(checkpoint, rules);
+            let tensors: Vec<_> = checkpoint.entries().collect();
+            self.count(checkpoint.path(), &tensors);
         }
-        self.compare(&checkpoints, rules);
+        self.compare(&checkpoints, self.config.as_ref().map(name_rules));
     }
 
     /// The values of the encoder and of heads, and the memory that the encoder takes.
-    fn count(&mut self, checkpoint: &Checkpoint, rules: Option<&NameRules>) {
-        let prefix = match rules.map(|rules| checkpoint.prefix(rules)).transpose() {
+    fn count(&mut self, path: &Path, tensors: &[(&str, &Entry)]) {
+        let rules = self.config.as_ref().map(name_rules);
+        let names: HashSet<&str> = tensors.iter().map(|(name, _)| *name).collect();
+        let prefix = match rules.map(|rules| rules.prefix(path, |name| names.contains(name))).transpose() {
             Ok(prefix) => prefix.unwrap_or_default(),
             Err(error) => return self.notices.push(error.to_string()),
         };
-        let (mut heads, mut multiplied) = (BTreeSet::new(), 0);
-        for (stored, entry) in checkpoint.entries().filter(|(_, entry)| is_weight(entry)) {
+        let (mut heads, mut encoder) = (BTreeSet::new(), Vec::new());
+        for (stored, entry) in tensors.iter().filter(|(_, entry)| is_weight(entry)) {
             let (name, count) = (stored.strip_prefix(&prefix), entry.count() as u64);
             match name.filter(|name| rules.is_none_or(|rules| rules.is_encoder(name))) {
                 Some(name) => {
                     self.parameters += count;
                     self.has_pooler |= name.starts_with("pooler.");
-                    // The matrices of the blocks: these take the type that is asked for, all else stays f32.
-                    if entry.shape.len() == 2 && !name.starts_with("embeddings.") && !name.starts_with("pooler.") {
-                        multiplied += count;
-                    }
+                    encoder.push((name, &entry.shape[..]));
                 }
                 None => {
                     self.head_parameters += count;
@@ -173,10 +201,9 @@ impl Inspection {
             }
         }
         self.heads = heads.into_iter().collect();
-        if rules.is_some() {
-            let rest = 4 * (self.parameters - multiplied);
-            let each = [(Dtype::Float32, 4), (Dtype::Bfloat16, 2), (Dtype::Int8, 1)];
-            self.memory = each.map(|(dtype, size)| (dtype, rest + size * multiplied)).to_vec();
+        if let Some(config) = &self.config {
+            let of = |dtype| (dtype, memory::of_weights(config, &encoder, dtype));
+            self.memory = [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8].map(of).to_vec();
         }
     }
 
@@ -239,20 +266,22 @@ fn head(name: &str) -> String {
     module.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-fn describe(folder: &Path, found: &Found, checkpoint: Option<&Checkpoint>) -> WeightsFound {
-    let file = found.path.strip_prefix(folder).unwrap_or(&found.path).to_string_lossy().replace('\\', "/");
-    let files: BTreeSet<PathBuf> = found.files().into_iter().collect();
-    let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
-    let mut dtypes = BTreeMap::new();
-    for (_, entry) in checkpoint.into_iter().flat_map(Checkpoint::entries).filter(|(_, e)| item_size(e.dtype) > 0) {
-        *dtypes.entry(entry.dtype.to_string()).or_default() += entry.count() as u64;
+impl WeightsFound {
+    fn on_disk(folder: &Path, found: &Found, checkpoint: Option<&Checkpoint>) -> Self {
+        let file = found.path.strip_prefix(folder).unwrap_or(&found.path).to_string_lossy().replace('\\', "/");
+        let files: BTreeSet<PathBuf> = found.files().into_iter().collect();
+        let bytes = files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
+        let tensors: Option<Vec<_>> = checkpoint.map(|checkpoint| checkpoint.entries().collect());
+        Self::new(found.format, file, bytes, tensors.as_deref())
     }
-    WeightsFound {
-        format: found.format,
-        file,
-        bytes,
-        tensors: checkpoint.map(|checkpoint| checkpoint.entries().count()),
-        dtypes: dtypes.into_iter().collect(),
+
+    /// `tensors`: none where the files cannot be read.
+    fn new(format: WeightFormat, file: String, bytes: u64, tensors: Option<&[(&str, &Entry)]>) -> Self {
+        let mut dtypes = BTreeMap::new();
+        for (_, entry) in tensors.into_iter().flatten().filter(|(_, entry)| item_size(entry.dtype) > 0) {
+            *dtypes.entry(entry.dtype.to_string()).or_default() += entry.count() as u64;
+        }
+        Self { format, file, bytes, tensors: tensors.map(<[_]>::len), dtypes: dtypes.into_iter().collect() }
     }
 }
 

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use bert_layers_kernels::Crew;
+
 use crate::backend::{self, Backend};
 use crate::config::{ModelConfig, Pooling, SENTENCE_FILES, SentenceConfig};
-use crate::device::{Device, DeviceChoice};
+use crate::device::Device;
+use crate::encoder::LoadOptions;
 use crate::last_layer::LastLayer;
 use crate::tokenize::Tokenizer;
-use crate::{Cancel, Dtype, Result, result_buffer, samples, weights};
+use crate::{Dtype, Result, result_buffer, samples, weights};
 
 /// The version of our arithmetic: one more whenever a change of code changes a number.
 const ARITHMETIC: u32 = 2;
@@ -41,7 +44,8 @@ impl Drop for Trim {
 }
 
 impl Loaded {
-    fn load(folder: &Path, device: &Device, dtype: Dtype, last_layer: LastLayer, cancel: &Cancel) -> Result<Self> {
+    fn load(folder: &Path, device: &Device, options: &LoadOptions, crew: &Arc<Crew>) -> Result<Self> {
+        let &LoadOptions { dtype, last_layer, .. } = options;
         let trim = Trim; // for what a load that fails leaves, too
         let config = ModelConfig::read(folder)?;
         last_layer.check(&config)?;
@@ -58,7 +62,7 @@ impl Loaded {
         }
         hasher.update(format!("{sentence:?}").as_bytes());
         let samples = samples::tokens(tokenizer.as_ref(), &config)?;
-        let (backend, summary) = backend::load(&config, folder, device, dtype, last_layer, &samples, cancel)?;
+        let (backend, summary) = backend::load(&config, folder, device, options, &samples, crew)?;
         hasher.update(summary.hash.as_bytes());
         hasher.update(format!("{} {}", device.name(), backend.instruction_set()).as_bytes());
         Ok(Self {
@@ -76,17 +80,11 @@ impl Loaded {
     }
 
     /// The model of a folder: the copy that an encoder of this process holds already, or a new one. Who asks for a model that is
-    /// just being loaded waits for it.
-    pub fn shared(
-        folder: &Path,
-        choice: DeviceChoice,
-        dtype: Dtype,
-        last_layer: LastLayer,
-        cancel: &Cancel,
-    ) -> Result<Arc<Self>> {
+    /// just being loaded waits for it. `crew` loads it.
+    pub fn shared(folder: &Path, options: &LoadOptions, crew: &Arc<Crew>) -> Result<Arc<Self>> {
         static SLOTS: Mutex<Option<HashMap<Key, Arc<Slot>>>> = Mutex::new(None);
-        let device = Device::open(choice, dtype)?;
-        let key = Key::of(folder, device.name(), dtype, last_layer);
+        let device = Device::open(options.device, options.dtype)?;
+        let key = Key::of(folder, device.name(), options.dtype, options.last_layer);
         let slot = {
             let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
             let slots = slots.get_or_insert_default();
@@ -97,7 +95,7 @@ impl Loaded {
         if let Some(loaded) = model.upgrade() {
             return Ok(loaded);
         }
-        let loaded = Arc::new(Self::load(folder, &device, dtype, last_layer, cancel)?);
+        let loaded = Arc::new(Self::load(folder, &device, options, crew)?);
         *model = Arc::downgrade(&loaded);
         Ok(loaded)
     }

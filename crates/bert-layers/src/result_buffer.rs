@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{AllocError, LINE, spare, to_line, try_zeroed};
+use bert_layers_kernels::{AllocError, LINE, spare, to_line, try_zeroed, wish_for_large_pages};
 
 /// Smaller buffers are left to the allocator, which keeps them itself: in floats.
 const LEAST: usize = (256 << 10) / size_of::<f32>();
@@ -36,7 +36,11 @@ impl ResultBuffer {
         let room = len.checked_add(LINE).ok_or(AllocError { bytes: usize::MAX })?;
         let memory = match take_kept(room) {
             Some(memory) => memory,
-            None => try_zeroed(room)?,
+            None => {
+                let mut memory = try_zeroed(room)?;
+                wish_for_large_pages(&mut memory);
+                memory
+            }
         };
         Ok(Self { start: to_line(&memory), memory, len })
     }

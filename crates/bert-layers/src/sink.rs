@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::batch::Chunk;
-use crate::fold::{Mix, Plan};
+use crate::fold::{Mix, Plan, Reduce, Terms};
 
 /// Takes each layer's rows of a chunk. A chunk may be made up of several [`Part`]s, of one call or of several.
 pub(crate) struct Sink<'r> {
@@ -90,6 +90,48 @@ impl<'r> Sink<'r> {
                 states.put(layer, of_part, width)?;
             }
             rows = rest;
+        }
+        Ok(())
+    }
+
+    /// What makes of a layer's rows the few that are wanted, part after part, for [`put_folded`](Self::put_folded). None, for every
+    /// layer then, where some part wants rows as they are, or mixes layers before it folds them.
+    pub fn terms(&self, layer: usize) -> Option<Terms> {
+        let (mut first, mut terms, mut reduce) = (0, Terms::default(), None);
+        for part in &self.parts {
+            match &part.states {
+                Some(Destination::Fold(Fold { plan, mix, run, first: of_plan, .. })) if plan.commutes_with(mix) => {
+                    if reduce.replace(plan.reduce()).is_some_and(|before| before != plan.reduce()) {
+                        return None;
+                    }
+                    if mix.has(layer) {
+                        plan.add_terms(run, *of_plan, first, &mut terms);
+                    }
+                }
+                Some(_) => return None,
+                None => {}
+            }
+            first += part.rows;
+        }
+        terms.largest = reduce == Some(Reduce::Max);
+        Some(terms)
+    }
+
+    /// Takes what was made of a layer's rows by its [`terms`](Self::terms).
+    pub fn put_folded(&mut self, layer: usize, mut rows: &[f32]) -> Result<()> {
+        let wanted = |part: &Part<'_>| part.states.as_ref().is_some_and(|states| states.wants(layer));
+        let gathers = |part: &Part<'_>| match &part.states {
+            Some(Destination::Fold(fold)) => fold.run.len(),
+            _ => 0,
+        };
+        let count: usize = self.parts.iter().filter(|part| wanted(part)).map(gathers).sum();
+        let width = rows.len().checked_div(count).unwrap_or(0);
+        for part in self.parts.iter_mut().filter(|part| wanted(part)) {
+            if let Some(Destination::Fold(fold)) = &mut part.states {
+                let (of_part, rest) = rows.split_at(fold.run.len() * width);
+                fold.put_folded(layer, of_part, width)?;
+                rows = rest;
+            }
         }
         Ok(())
     }
@@ -200,6 +242,28 @@ impl Fold<'_> {
         mix.add(layer, !begun, rows, mixed);
         if layer == mix.deepest() {
             targets.iter_mut().for_each(|targets| plan.fold(run, *first, mixed, width, targets));
+            *mixed = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Takes a layer's rows that are folded already, one a gather.
+    fn put_folded(&mut self, layer: usize, rows: &[f32], width: usize) -> Result<()> {
+        let Self { mix, targets, mixed, .. } = self;
+        let copy = |rows: &[f32], targets: &mut Vec<&mut [f32]>| {
+            rows.chunks_exact(width.max(1)).zip(targets).for_each(|(row, target)| target.copy_from_slice(row));
+        };
+        if let Mix::Each(layers) = mix {
+            layers.iter().zip(targets).filter(|(each, _)| **each == layer).for_each(|(_, targets)| copy(rows, targets));
+            return Ok(());
+        }
+        let begun = !mixed.is_empty();
+        if !begun {
+            *mixed = bert_layers_kernels::try_zeroed(rows.len())?;
+        }
+        mix.add(layer, !begun, rows, mixed);
+        if layer == mix.deepest() {
+            targets.iter_mut().for_each(|targets| copy(mixed, targets));
             *mixed = Vec::new();
         }
         Ok(())

@@ -22,7 +22,7 @@ fn equal_transformers() {
         "deberta-v2-no-relative",
         "deberta",
     ]
-    .map(|name| format!("goldens-extra/{name}"));
+    .map(|name| format!("goldens-families/{name}"));
     let berts = ["bert", "bert-relu", "bert-gelu_new"].map(|bert| format!("goldens/{bert}"));
     for name in berts.into_iter().chain(families).chain(variants).chain(deberta) {
         let name = name.as_str();

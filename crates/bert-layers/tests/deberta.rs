@@ -15,7 +15,7 @@ use support::{Case, Goldens, cosine, fixture, load};
 const DTYPES: [Dtype; 3] = [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8];
 
 /// The model of each kind: both versions, and the one with a convolution along the text.
-const MODELS: [&str; 3] = ["goldens/deberta-v2", "goldens-extra/deberta-v2-conv", "goldens-extra/deberta"];
+const MODELS: [&str; 3] = ["goldens/deberta-v2", "goldens-families/deberta-v2-conv", "goldens-families/deberta"];
 
 fn encoder(name: &str, dtype: Dtype, threads: usize) -> Encoder {
     let options = LoadOptions { device: DeviceChoice::Cpu, dtype, threads: Some(threads), ..LoadOptions::default() };
@@ -137,7 +137,7 @@ fn a_checkpoint_that_holds_something_else_is_refused_by_name() {
 /// Its pooler is a head's, not the encoder's.
 #[test]
 fn there_is_no_pooler() {
-    assert!(!load("goldens-extra/deberta-v2-classification", DeviceChoice::Cpu).has_pooler());
+    assert!(!load("goldens-families/deberta-v2-sequence-classification", DeviceChoice::Cpu).has_pooler());
 }
 
 /// Name → shape and values.

@@ -136,7 +136,11 @@ fn no_tensor_is_missed_or_passed_over() {
     for (family, base) in
         FAMILIES.map(|family| (family, family)).into_iter().chain([("data2vec-text", "data2vec_text")])
     {
-        let base = if ["xlm-roberta", "camembert"].contains(&family) { "roberta" } else { base };
+        let base = match family {
+            "xlm-roberta" | "camembert" => "roberta",
+            "deberta-v2" => "deberta",
+            _ => base,
+        };
         let (folder, all) = Folder::of(&format!("goldens-families/{family}-sequence-classification"), "names");
         let (mut heads, mut rooms) = (0, BTreeSet::new());
         for name in all.keys() {

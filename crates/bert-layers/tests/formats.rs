@@ -3,7 +3,7 @@
 mod support;
 
 use bert_layers::{DeviceChoice, EncodeOptions};
-use support::{Case, DEVICES, Goldens, load};
+use support::{Case, DEVICES, Goldens, fixture, load};
 
 /// The safetensors that all others were made of.
 const ORIGINAL: &str = "goldens-extra/weights-masked-lm";
@@ -51,4 +51,35 @@ fn every_format_has_the_same_fingerprint() {
     }
     // Google's folder has a vocabulary, which the original lacks.
     assert_ne!(load("formats/tensorflow", DeviceChoice::Cpu).fingerprint(), original.fingerprint());
+}
+
+/// Task checkpoints of the other families, as Transformers' Flax and TensorFlow models write them (see
+/// scripts/make_family_format_fixtures.py), are the checkpoints that they were made of: names, heads and all.
+#[test]
+fn every_family_in_flax_and_tensorflow() {
+    let mut seen = [0, 0];
+    for folder in std::fs::read_dir(fixture("formats-families")).expect("fixtures") {
+        let name = folder.expect("a folder").file_name().to_string_lossy().into_owned();
+        let source = format!("goldens-families/{name}");
+        let case = Case::read(&Goldens::read(&source), "short");
+        for (i, format) in ["flax", "tensorflow"].into_iter().enumerate() {
+            let made = format!("formats-families/{name}/{format}");
+            if !fixture(&made).is_dir() {
+                continue;
+            }
+            seen[i] += 1;
+            for device in DEVICES {
+                let (original, read) = (load(&source, device), load(&made, device));
+                // TFMPNet has a pooler always, with weights of its own where the checkpoint has none.
+                let own_pooler = name.starts_with("mpnet-") && format == "tensorflow";
+                assert_eq!(read.has_pooler(), original.has_pooler() || own_pooler, "{made}");
+                assert_eq!(read.fingerprint() == original.fingerprint(), !own_pooler, "{made}");
+                let states = read.encode(&case.packed(), &EncodeOptions::default()).expect("states");
+                let expected = original.encode(&case.packed(), &EncodeOptions::default()).expect("states");
+                assert_eq!(states.data(), expected.data(), "{made}");
+                case.check(&states, &made);
+            }
+        }
+    }
+    assert!(seen[0] >= 10 && seen[1] >= 17, "{seen:?}");
 }

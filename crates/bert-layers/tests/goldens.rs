@@ -9,7 +9,7 @@ use support::{Case, DEVICES, FAMILIES, Goldens, close, fixture, load};
 /// Tiny BERTs: three activations, odd sizes, two padded batches each.
 const BERT: [&str; 3] = ["goldens/bert", "goldens/bert-relu", "goldens/bert-gelu_new"];
 
-/// Each variant of DeBERTa that a config can ask for, and task checkpoints.
+/// Each variant of DeBERTa that a config can ask for, and task checkpoints: see scripts/make_deberta_goldens.py.
 const DEBERTA: [&str; 14] = [
     "deberta-v2-c2p",
     "deberta-v2-p2c",
@@ -21,7 +21,7 @@ const DEBERTA: [&str; 14] = [
     "deberta-v2-no-relative",
     "deberta-v2-no-types-of-attention",
     "deberta-v2-masked-lm",
-    "deberta-v2-classification",
+    "deberta-v2-sequence-classification",
     "deberta",
     "deberta-c2p",
     "deberta-masked-lm",
@@ -74,19 +74,22 @@ fn every_form_of_checkpoint() {
     }
 }
 
+/// Tokens masked in the midst of a text: others keep their distances across them.
 #[test]
-fn deberta() {
-    check("goldens/deberta-v2", &["short", "long"]);
+fn deberta_with_holes() {
     for name in DEBERTA {
-        let name = format!("goldens-extra/{name}");
-        check(&name, &["short"]);
-        // Tokens masked in the midst of a text: others keep their distances across them.
+        let name = format!("goldens-families/{name}");
         let case = Case::read(&Goldens::read(&name), "holes");
         for device in DEVICES {
             let states = load(&name, device).encode(&case.padded(), &EncodeOptions::default()).expect("sound inputs");
             case.check(&states, &format!("{name} holes {device:?}"));
         }
     }
+}
+
+#[test]
+fn every_instruction_set() {
+    support::with_other_instruction_sets("every_instruction_set");
 }
 
 fn check(name: &str, cases: &[&str]) {
@@ -132,7 +135,7 @@ fn texts() {
         "text-tokenizer-json-overruled",
         "text-byte-level",
         "text-byte-level-prefix",
-        "text-deberta",
+        "../goldens-families/text-deberta",
         "../goldens-families/text-mpnet",
     ] {
         let name = format!("goldens-extra/{name}");

@@ -36,6 +36,11 @@ fn close_to_transformers() {
     }
 }
 
+#[test]
+fn every_instruction_set() {
+    support::with_other_instruction_sets("every_instruction_set");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 

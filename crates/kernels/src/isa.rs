@@ -13,7 +13,7 @@ use crate::simd::{
 };
 
 #[cfg(target_arch = "aarch64")]
-use crate::simd::neon::Neon;
+use crate::simd::neon::{self, Neon};
 
 /// The environment variable that names the instruction set to use instead of the best one.
 pub const INSTRUCTION_SET_VARIABLE: &str = "BERT_LAYERS_ISA";
@@ -44,7 +44,12 @@ enum Set {
         avx2: Avx2,
     },
     #[cfg(target_arch = "aarch64")]
-    Neon(Neon),
+    Neon {
+        f32: Neon,
+        bf16: Option<Neon<{ neon::BF16 }>>,
+        int8: Option<Neon<{ neon::DOTPROD }>>,
+        i8mm: Option<Neon<{ neon::I8MM }>>,
+    },
 }
 
 /// [`INSTRUCTION_SET_VARIABLE`] names no instruction set that this build has and this processor can run.
@@ -99,8 +104,8 @@ impl Kernels {
 
     /// What this processor can run, best first; the portable set, which everything can run, is last.
     ///
-    /// "avx512" and "avx2" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
-    /// without them, "avx512-base" and "avx2-base", are there as well: what older processors run.
+    /// "avx512", "avx2" and "neon" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
+    /// without them, "avx512-base", "avx2-base" and "neon-base", are there as well: what older processors run.
     pub fn available() -> Vec<Kernels> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -126,8 +131,15 @@ impl Kernels {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if let Some(neon) = Neon::detect() {
-            sets.push(Kernels { name: "neon", set: Set::Neon(neon) });
+        if let Some(f32) = Neon::detect() {
+            let (bf16, int8, i8mm) = (Neon::detect(), Neon::detect(), Neon::detect());
+            let base = Set::Neon { f32, bf16: None, int8: None, i8mm: None };
+            if bf16.is_some() || int8.is_some() {
+                sets.push(Kernels { name: "neon", set: Set::Neon { f32, bf16, int8, i8mm } });
+                sets.push(Kernels { name: "neon-base", set: base });
+            } else {
+                sets.push(Kernels { name: "neon", set: base });
+            }
         }
         sets.push(Self::portable());
         sets
@@ -155,6 +167,15 @@ impl Kernels {
             },
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 { int8: Some(_), .. } => &["avx_vnni"],
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon { bf16, int8, i8mm, .. } => match (bf16.is_some(), int8.is_some(), i8mm.is_some()) {
+                (true, _, true) => &["bf16", "asimddp", "i8mm"],
+                (true, true, _) => &["bf16", "asimddp"],
+                (true, ..) => &["bf16"],
+                (_, _, true) => &["asimddp", "i8mm"],
+                (_, true, _) => &["asimddp"],
+                _ => &[],
+            },
             _ => &[],
         }
     }
@@ -168,7 +189,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { f32, .. } => f32.vectorize(work),
             #[cfg(target_arch = "aarch64")]
-            Set::Neon(simd) => simd.vectorize(work),
+            Set::Neon { f32, .. } => f32.vectorize(work),
         }
     }
 
@@ -177,6 +198,8 @@ impl Kernels {
         match self.set {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { bf16: Some(simd), .. } => simd.vectorize(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon { bf16: Some(simd), .. } => simd.vectorize(work),
             _ => self.vectorize(work),
         }
     }
@@ -194,7 +217,11 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 { f32: simd, .. } => simd.vectorize(work),
             #[cfg(target_arch = "aarch64")]
-            Set::Neon(simd) => simd.vectorize(work),
+            Set::Neon { i8mm: Some(simd), .. } => simd.vectorize(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon { int8: Some(simd), .. } => simd.vectorize(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon { f32: simd, .. } => simd.vectorize(work),
         }
     }
 }

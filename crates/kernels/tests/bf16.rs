@@ -28,7 +28,7 @@ fn run(kernels: Kernels, team: &dyn Team, x: &[Bf16], w: &PackedBf16, epilogue: 
 }
 
 fn pack(kernels: Kernels, weight: &[f32], out: usize, inp: usize) -> PackedBf16 {
-    PackedBf16::pack_side_by_side(kernels, &[(weight, out)], inp).expect("memory")
+    PackedBf16::pack_by(&Threads(2), kernels, &[(weight, out)], inp).expect("memory")
 }
 
 #[test]

@@ -63,10 +63,14 @@ fn equal_two_linear_layers() {
         for kernels in all() {
             let what = format!("{} {rows}×{inp}×{out}", kernels.name());
             for activation in [Activation::Silu, Activation::Identity, Activation::Relu] {
-                let w = PackedMatrix::pack_gated(kernels, gate, up, inp).expect("memory");
+                let w = PackedMatrix::pack_gated(&Solo, kernels, gate, up, inp).expect("memory");
                 assert_eq!((w.inputs(), w.outputs()), (inp, out));
                 let mut got = vec![f32::NAN; rows * out];
                 kernels.linear(&Solo, &x, &w, epilogue(bias, activation), &mut got);
+                let by_many = PackedMatrix::pack_gated(&Threads(3), kernels, gate, up, inp).expect("memory");
+                let mut again = vec![f32::NAN; rows * out];
+                kernels.linear(&Solo, &x, &by_many, epilogue(bias, activation), &mut again);
+                assert_eq!(bits(&again), bits(&got), "{what}");
                 let want = layer.product(kernels, activation, |weight, bias| {
                     let w = PackedMatrix::pack(kernels, weight, out, inp).expect("memory");
                     let mut result = vec![f32::NAN; rows * out];
@@ -75,7 +79,7 @@ fn equal_two_linear_layers() {
                 });
                 assert_eq!(bits(&got), bits(&want), "{what}");
 
-                let w = PackedBf16::pack_gated(kernels, gate, up, inp).expect("memory");
+                let w = PackedBf16::pack_gated(&Solo, kernels, gate, up, inp).expect("memory");
                 kernels.linear_bf16(&Solo, &low(&x), &w, epilogue(bias, activation), &mut got[..]);
                 let want = layer.product(kernels, activation, |weight, bias| {
                     let w = PackedBf16::pack_side_by_side(kernels, &[(weight, out)], inp).expect("memory");
@@ -114,7 +118,7 @@ fn equal_f64() {
     let (g, u) = (common::linear(&x, &gate, None, inp, out), common::linear(&x, &up, None, inp, out));
     let product = |activation| g.iter().zip(&u).map(move |(&g, &u)| common::activation(activation, g) * u);
     for kernels in all() {
-        let w = PackedMatrix::pack_gated(kernels, &gate, &up, inp).expect("memory");
+        let w = PackedMatrix::pack_gated(&Solo, kernels, &gate, &up, inp).expect("memory");
         for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Tanh, Activation::Mish] {
             let want: Vec<f64> = product(activation).zip(&residual).map(|(y, &r)| y + f64::from(r)).collect();
             let mut got = vec![f32::NAN; rows * out];
@@ -137,7 +141,7 @@ proptest! {
         let row = picked.index(rows);
         let epilogue = epilogue(&layer.bias, Activation::Gelu);
         for kernels in all() {
-            let w = PackedMatrix::pack_gated(kernels, &layer.gate, &layer.up, inp).expect("memory");
+            let w = PackedMatrix::pack_gated(&Solo, kernels, &layer.gate, &layer.up, inp).expect("memory");
             let f32s = |team: &dyn Team, x: &[f32]| {
                 let mut result = vec![f32::NAN; x.len() / inp * out];
                 kernels.linear(team, x, &w, epilogue, &mut result);

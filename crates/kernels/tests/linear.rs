@@ -77,6 +77,10 @@ fn matrices_side_by_side_give_their_results_side_by_side() {
         let parts: Vec<(&[f32], usize)> = weights.iter().map(|w| w.as_slice()).zip(outs).collect();
         let together = PackedMatrix::pack_side_by_side(kernels, &parts, inp).expect("memory");
         let got = run(kernels, &Solo, &x, &together, Epilogue::default());
+        for threads in [2, 5] {
+            let by_many = PackedMatrix::pack_by(&Threads(threads), kernels, &parts, inp).expect("memory");
+            assert_eq!(bits(&run(kernels, &Solo, &x, &by_many, Epilogue::default())), bits(&got), "{}", kernels.name());
+        }
         let mut first = 0;
         for (weight, out) in parts {
             let alone = run(kernels, &Solo, &x, &pack(kernels, weight, out, inp), Epilogue::default());

@@ -183,6 +183,8 @@ struct About {
     threads: u32,
     batch_tokens: u32,
     instruction_set: &'static str,
+    prompt_names: Vec<String>,
+    notices: Vec<String>,
 }
 
 impl NativeEncoder {
@@ -201,6 +203,8 @@ impl NativeEncoder {
                 threads: encoder.threads() as u32,
                 batch_tokens: encoder.batch_tokens() as u32,
                 instruction_set: encoder.instruction_set(),
+                prompt_names: encoder.sentence_config().prompts.iter().map(|(name, _)| name.clone()).collect(),
+                notices: bert_layers::disagreements(encoder.folder(), encoder.config()),
             },
             queues: Some(Queues { tokenize: Queue::start(encoder.clone())?, calls: Calls::start(encoder)? }),
         })
@@ -322,6 +326,18 @@ impl NativeEncoder {
     #[napi(getter)]
     pub fn threads(&self) -> u32 {
         self.about.threads
+    }
+
+    /// The prompts of the model's files.
+    #[napi(getter)]
+    pub fn prompt_names(&self) -> Vec<String> {
+        self.about.prompt_names.clone()
+    }
+
+    /// What who loads the model should know.
+    #[napi(getter)]
+    pub fn notices(&self) -> Vec<String> {
+        self.about.notices.clone()
     }
 
     #[napi(getter)]

@@ -1,8 +1,10 @@
 //! What is done with a model's files without loading it: inspect and convert.
 
-use bert_layers::{Conversion, ConvertOptions, Inspection, Search, WeightsFound, convert, inspect};
+use bert_layers::{
+    Conversion, ConvertOptions, Inspection, RemoteFile, Search, WeightsFound, convert, inspect, inspect_remote,
+};
 use napi::Env;
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{Buffer, Object};
 use napi_derive::napi;
 
 use crate::cancel::CancelFlag;
@@ -164,6 +166,23 @@ impl Answer for ConvertOutcome {}
 pub fn inspect_model(env: &Env, request: FilesRequest) -> napi::Result<Object<'_>> {
     let (model, search) = request.into();
     promise::<InspectOutcome, _>(env, move || Ok(inspect(&model, &search)?.into()))
+}
+
+/// A file that has not been downloaded; see ts/binding.ts.
+#[napi(object, object_to_js = false)]
+pub struct NativeRemoteFile {
+    pub file: String,
+    pub bytes: f64,
+    pub start: Buffer,
+}
+
+/// Looks at a model that has not been downloaded.
+#[napi]
+pub fn inspect_remote_model(env: &Env, folder: String, weights: Vec<NativeRemoteFile>) -> napi::Result<Object<'_>> {
+    let remote =
+        |NativeRemoteFile { file, bytes, start }| RemoteFile { file, bytes: bytes as u64, start: start.to_vec() };
+    let weights: Vec<RemoteFile> = weights.into_iter().map(remote).collect();
+    promise::<InspectOutcome, _>(env, move || Ok(inspect_remote(folder.as_ref(), &weights)?.into()))
 }
 
 /// Writes a model in Hugging Face layout.

@@ -6,6 +6,7 @@
 mod buffer;
 mod calls;
 mod cancel;
+mod devices;
 mod embed;
 mod encoder;
 mod error;

@@ -9,6 +9,7 @@ mod distilbert;
 mod electra;
 mod embeddings;
 mod ernie;
+mod give;
 mod load;
 mod modernbert;
 mod mpnet;
@@ -29,6 +30,9 @@ use crate::weights::{NameRules, Summary, Weights};
 use crate::{Cancel, Result, Tokens};
 
 use std::path::Path;
+use std::sync::Arc;
+
+use bert_layers_kernels::Crew;
 
 /// A model whose weights are loaded for `O`.
 pub trait Model<O: Ops>: Send + Sync {
@@ -39,20 +43,21 @@ pub trait Model<O: Ops>: Send + Sync {
     fn has_pooler(&self) -> bool;
 }
 
-/// Loads the weights of `folder` for `ops`; `samples` are typical texts, for those operations that want to see some.
+/// Loads the weights of `folder` for `ops` with the threads of `crew`; `samples` are typical texts, for those operations that want to see some.
 pub fn load<O: Ops + 'static>(
     ops: &O,
     config: &ModelConfig,
     folder: &Path,
     last_layer: LastLayer,
     samples: &Tokens,
+    crew: &Arc<Crew>,
     cancel: &Cancel,
 ) -> Result<(Box<dyn Model<O>>, Summary)> {
     let batch = PackedBatch::new(samples);
     let all = 0..batch.texts();
     let ranges = batch.ranges(&all);
     let samples = batch.chunk(&all, &ranges);
-    let mut weights = Weights::open(folder, name_rules(config), cancel.clone())?;
+    let mut weights = Weights::open(folder, name_rules(config), crew.clone(), cancel.clone())?;
     let load = load::Loader { ops, weights: &mut weights };
     let model: Box<dyn Model<O>> = match config {
         ModelConfig::Bert(config) => Box::new(bert::load(load, config, &samples)?),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::give::Giver;
 use crate::Result;
 use crate::batch::Chunk;
 use crate::ops::Ops;
@@ -83,28 +84,23 @@ pub(super) fn forward<'b, 'r, O: Ops + 'b, B: Block<O> + 'b>(
     let blocks: Vec<&B> = blocks.into_iter().take(sink.deepest()).collect();
     // What reads a layer's output first: the next block, if there is one to be computed.
     let reader = |block: usize| blocks.get(block).map(|block| block.reader());
-    let mut hidden = input(reader(0), sink.lend(0))?;
-    give(ops, 0, &hidden, sink)?;
+    let lend = |sink: &mut Sink<'r>, layer| if O::IN_PLACE { sink.lend(layer) } else { None };
+    let (mut giver, count) = (Giver::new(ops), chunk.ids.len());
+    let mut hidden = input(reader(0), lend(sink, 0))?;
+    giver.give(0, &hidden, None, count, sink)?;
     let mut rows = None;
     for (i, block) in blocks.iter().enumerate() {
         let layer = i + 1;
         if layer == blocks.len() {
             rows = sink.last_rows(chunk);
         }
-        let (keep, attentions) = (sink.lend(layer), sink.take_attentions(layer));
+        let (keep, attentions) = (lend(sink, layer), sink.take_attentions(layer));
         let wanted = Wanted { keep, attentions, rows: rows.as_deref() };
         hidden = block.forward(ops, chunk, hidden, reader(layer), wanted)?;
-        match &rows {
-            None => give(ops, layer, &hidden, sink)?,
-            Some(rows) => sink.put_some(layer, &ops.read(&hidden)?, rows, chunk.ids.len())?,
-        }
+        giver.give(layer, &hidden, rows.as_deref(), count, sink)?;
     }
+    giver.finish(sink)?;
     Ok(Last { hidden, rows })
-}
-
-/// Gives a layer's rows to the sink, if it wants them and did not lend its own.
-fn give<O: Ops>(ops: &O, layer: usize, hidden: &O::Rows<'_>, sink: &mut Sink<'_>) -> Result<()> {
-    if sink.wants(layer) { sink.put(layer, &ops.read(hidden)?) } else { Ok(()) }
 }
 
 #[cfg(test)]

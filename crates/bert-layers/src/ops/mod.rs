@@ -13,8 +13,10 @@ use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
+pub(crate) use self::cpu::outliers as cpu_outliers;
 pub use self::rotary::Rotary;
 use crate::Result;
+use crate::fold::Terms;
 use crate::weights::Tensor;
 
 /// What attention needs to know of a chunk beside its numbers.
@@ -93,6 +95,15 @@ impl<'a, L> For<'a, L> {
     }
 }
 
+/// Rows on their way from a device to the host, while the device computes on.
+pub trait Reading {
+    /// How many numbers come.
+    fn len(&self) -> usize;
+
+    /// Waits for them; `out` is as long.
+    fn finish(self: Box<Self>, out: &mut [f32]) -> Result<()>;
+}
+
 /// Operations on activations of shape `[rows, width]`.
 ///
 /// `next` is the linear layer that reads the output first, where one does; the output is for others too.
@@ -110,6 +121,9 @@ pub trait Ops: Send + Sync {
     type Disentangled: Send + Sync;
     /// Activations.
     type Rows<'r>;
+
+    /// Whether `keep` saves a copy. Where it does not, rows are [read](Self::begin_read) when they are there.
+    const IN_PLACE: bool = true;
 
     /// Takes a table `[entries, width]`.
     fn load_embedding(&self, table: Tensor) -> Result<Self::Embedding>;
@@ -245,4 +259,14 @@ pub trait Ops: Send + Sync {
     /// Activations as f32: of [`embed_norm`](Self::embed_norm), [`project`](Self::project), [`linear_add_norm`](Self::linear_add_norm)
     /// and [`linear_add`](Self::linear_add), or made [for anybody](For::Anybody).
     fn read<'a>(&self, x: &'a Self::Rows<'_>) -> Result<Cow<'a, [f32]>>;
+
+    /// Makes few rows of many where they are, so that only those are read. None: whoever reads them does that.
+    fn fold(&self, _x: &Self::Rows<'_>, _terms: &Terms) -> Result<Option<Self::Rows<'static>>> {
+        Ok(None)
+    }
+
+    /// Begins to [read](Self::read), on a device that computes on meanwhile. None: there is nothing to wait for.
+    fn begin_read(&self, _x: &Self::Rows<'_>) -> Result<Option<Box<dyn Reading>>> {
+        Ok(None)
+    }
 }

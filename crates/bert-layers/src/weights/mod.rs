@@ -6,19 +6,25 @@
 mod flax;
 mod formats;
 mod names;
+mod pieces;
 mod pytorch;
 mod safetensors;
 mod shards;
 mod strides;
 mod tensor_file;
 mod tensorflow;
+mod widen;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bert_layers_kernels::Crew;
 
 pub use formats::WeightFormat;
 pub(crate) use formats::{Found, find, find_all};
 pub(crate) use names::NameRules;
+pub(crate) use safetensors::entries as safetensors_entries;
 pub(crate) use tensor_file::{Entry, TensorFile, item_size, try_bytes};
 
 use crate::{Cancel, Error, Result};
@@ -48,6 +54,7 @@ pub struct Weights {
     values: u64,
     /// Bytes of the files that were read, each as often as it was.
     bytes: u64,
+    crew: Arc<Crew>,
     cancel: Cancel,
 }
 
@@ -111,27 +118,17 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::ModelInvalid`] where the tensor that every encoder of the family has is not there.
     pub fn prefix(&self, rules: &NameRules) -> Result<String> {
-        let NameRules { base, anchor, .. } = rules;
-        ["", &format!("{base}.")]
-            .into_iter()
-            .find(|prefix| rules.spellings(anchor).any(|name| self.names.contains_key(&format!("{prefix}{name}"))))
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                Error::invalid_file(
-                    &self.path,
-                    format!("the weights have no tensor '{anchor}', with or without '{base}.' before it"),
-                )
-            })
+        rules.prefix(&self.path, |name| self.names.contains_key(name))
     }
 }
 
 impl Weights {
-    /// Opens the weights of a folder, in the format that is read first of those it has.
+    /// Opens the weights of a folder, in the format that is read first of those it has. `crew` will read them.
     ///
     /// # Errors
     /// [`Error::ModelNotFound`] without weights, [`Error::ModelInvalid`] for a damaged file, [`Error::ModelUnsupported`] for
     /// a sound one that cannot be read.
-    pub fn open(folder: &Path, rules: &'static NameRules, cancel: Cancel) -> Result<Self> {
+    pub fn open(folder: &Path, rules: &'static NameRules, crew: Arc<Crew>, cancel: Cancel) -> Result<Self> {
         let checkpoint = Checkpoint::open(&find(folder)?)?;
         Ok(Self {
             prefix: checkpoint.prefix(rules)?,
@@ -142,6 +139,7 @@ impl Weights {
             hasher: blake3::Hasher::new(),
             values: 0,
             bytes: 0,
+            crew,
             cancel,
         })
     }
@@ -179,15 +177,22 @@ impl Weights {
                 "its tensors share their values so often that the model would be far larger than its files",
             ));
         }
-        let data = file.read(&stored)?;
-        if !data.iter().all(|x| x.is_finite()) {
+        let (data, pieces) = file.read_pieces(&stored, &self.crew, |piece| {
+            // All of them, without stopping at the first, is what vectors are fast at.
+            let finite = piece.iter().fold(true, |all, x| all & x.is_finite());
+            (finite, blake3::hash(bytemuck::cast_slice(piece)))
+        })?;
+        if !pieces.iter().all(|&(finite, _)| finite) {
             return Err(Error::invalid_file(
                 file.path(),
                 format!("tensor '{stored}' holds NaN or infinity: the checkpoint is damaged"),
             ));
         }
         // The name as asked for and the values as they are used: the same model has the same hash in every format.
-        self.hasher.update(format!("{name} {shape:?}").as_bytes()).update(bytemuck::cast_slice(&data));
+        self.hasher.update(format!("{name} {shape:?}").as_bytes());
+        for (_, hash) in &pieces {
+            self.hasher.update(hash.as_bytes());
+        }
         self.values += data.len() as u64;
         self.read.insert(stored);
         Ok(Tensor { shape: shape.to_vec(), data })

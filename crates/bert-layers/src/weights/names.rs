@@ -1,6 +1,10 @@
 //! Names: what a family's tensors are called, and how the names of TensorFlow and Flax become those of PyTorch, after which the
 //! models here are written.
 
+use std::path::Path;
+
+use crate::{Error, Result};
+
 /// What a family's checkpoints call their tensors. A new family lists these, whatever formats it comes in.
 #[derive(Debug)]
 pub(crate) struct NameRules {
@@ -28,6 +32,19 @@ impl NameRules {
         self.aliases.iter().fold(stored.to_owned(), |name, (today, old)| name.replace(old, today))
     }
 
+    /// What stands before the encoder's names in a checkpoint that `has` some of them.
+    ///
+    /// # Errors
+    /// [`Error::ModelInvalid`] where the tensor that every encoder of the family has is not there.
+    pub fn prefix(&self, path: &Path, has: impl Fn(&str) -> bool) -> Result<String> {
+        let Self { base, anchor, .. } = self;
+        let known = |prefix: &String| self.spellings(anchor).any(|name| has(&format!("{prefix}{name}")));
+        [String::new(), format!("{base}.")].into_iter().find(known).ok_or_else(|| {
+            let message = format!("the weights have no tensor '{anchor}', with or without '{base}.' before it");
+            Error::invalid_file(path, message)
+        })
+    }
+
     /// Whether a stored tensor, without what stands before all of them, is the encoder's and not a head's.
     pub fn is_encoder(&self, name: &str) -> bool {
         self.rooms.iter().any(|room| name.starts_with(room))
@@ -49,12 +66,13 @@ const OBJECT_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
 /// The name of a TensorFlow variable, and whether it is a matrix that lies transposed. Both ways of naming are known: Google's
 /// ("bert/encoder/layer_0/attention/self/query/kernel", "module/" before it in a SavedModel of a hub module), and that of
-/// Transformers' Keras models ("tf_bert_model/bert/encoder/layer_._0/attention/self/query/kernel:0").
+/// Transformers' Keras models ("tf_bert_model/bert/encoder/layer_._0/attention/self/query/kernel:0"; Keras makes "tfmp_net_model" of
+/// TFMPNetModel).
 pub(super) fn from_tensorflow(variable: &str) -> (String, bool) {
     let variable = variable.strip_suffix(OBJECT_SUFFIX).unwrap_or(variable);
     let variable = variable.strip_suffix(":0").unwrap_or(variable);
     let mut scopes: Vec<&str> = variable.split('/').collect();
-    if scopes.len() > 1 && (scopes[0] == "module" || scopes[0].starts_with("tf_")) {
+    if scopes.len() > 1 && (scopes[0] == "module" || scopes[0].starts_with("tf")) {
         scopes.remove(0);
     }
     let mut parts = Vec::new();
@@ -152,7 +170,12 @@ mod tests {
             ("tf_albert_model/albert/pooler/kernel:0", "albert.pooler.weight", true),
             ("tf_electra_model/electra/embeddings_project/bias:0", "electra.embeddings_project.bias", false),
             (
-                "tf_mp_net_model/mpnet/encoder/relative_attention_bias/embeddings:0",
+                "tfxlm_roberta_for_masked_lm/roberta/embeddings/LayerNorm/gamma",
+                "roberta.embeddings.LayerNorm.weight",
+                false,
+            ),
+            (
+                "tfmp_net_model/mpnet/encoder/relative_attention_bias/embeddings:0",
                 "mpnet.encoder.relative_attention_bias.weight",
                 false,
             ),

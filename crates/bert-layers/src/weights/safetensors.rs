@@ -19,6 +19,18 @@ pub(super) fn open(path: &Path) -> Result<TensorFile> {
     let invalid = |reason: String| Error::invalid_file(path, reason);
     let mut file = File::open(path).map_err(|e| invalid(e.to_string()))?;
     let size = file.metadata().map_err(|e| invalid(e.to_string()))?.len();
+    let entries = entries(path, &mut file, size)?;
+    let mut tensors = TensorFile::new(path);
+    tensors.add_data(path, file)?;
+    for (name, entry) in entries {
+        tensors.add(name, entry)?;
+    }
+    Ok(tensors)
+}
+
+/// The tensors of a file of `size` bytes, from its beginning. `path` is what messages name.
+pub(crate) fn entries(path: &Path, file: &mut impl Read, size: u64) -> Result<Vec<(String, Entry)>> {
+    let invalid = |reason: String| Error::invalid_file(path, reason);
     let mut length = [0; LENGTH_BYTES as usize];
     file.read_exact(&mut length).map_err(|_| invalid(format!("is cut short: {size} bytes are no safetensors file")))?;
     let length = u64::from_le_bytes(length);
@@ -37,13 +49,12 @@ pub(super) fn open(path: &Path) -> Result<TensorFile> {
     if expected != size {
         return Err(invalid(format!("should have {expected} bytes by its header, has {size}: download it again")));
     }
-    let mut tensors = TensorFile::new(path);
-    tensors.add_data(path, file)?;
+    let mut entries = Vec::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let (from, to) = info.data_offsets;
         let entry = Entry::row_major(info.dtype, info.shape.clone(), start + from as u64, (to - from) as u64);
-        tensors.add(name, entry)?;
+        entries.push((name, entry));
     }
-    Ok(tensors)
+    Ok(entries)
 }

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use bert_layers_kernels::Crew;
 use safetensors::Dtype;
 
-use super::strides;
+use super::widen::widen;
+use super::{pieces, strides};
 use crate::{Error, Result};
 
 /// More tensors than any encoder has, by far: a file that declares more is no checkpoint of one.
@@ -50,11 +50,30 @@ impl Entry {
         Self { dtype, shape, file: 0, pieces: vec![Piece { offset, bytes }], strides: None, crc32c: None }
     }
 
-    /// A stored matrix [in, out] becomes PyTorch's [out, in]: other numbers of dimensions are left as they are.
+    /// A stored matrix [in, out] becomes PyTorch's [out, in], a convolution's [places, in, out] its [out, in, places]: other numbers
+    /// of dimensions are left as they are.
     pub fn transpose(&mut self) {
-        if let [rows, columns] = self.shape[..] {
-            self.shape = vec![columns, rows];
-            self.strides = Some(vec![1, columns]);
+        match self.shape[..] {
+            [rows, columns] => {
+                self.shape = vec![columns, rows];
+                self.strides = Some(vec![1, columns]);
+            }
+            [places, rows, columns] => {
+                self.shape = vec![columns, rows, places];
+                // A product that does not fit is found when the tensor is taken into a table.
+                self.strides = Some(vec![1, columns, rows.saturating_mul(columns)]);
+            }
+            _ => {}
+        }
+    }
+
+    /// Where its values start in the file, if they are f32, row-major, one after the other, and have no checksum.
+    fn plain_floats(&self) -> Option<u64> {
+        match &self.pieces[..] {
+            [piece] if self.dtype == Dtype::F32 && self.strides.is_none() && self.crc32c.is_none() => {
+                Some(piece.offset)
+            }
+            _ => None,
         }
     }
 
@@ -196,6 +215,33 @@ impl TensorFile {
         Ok(values)
     }
 
+    /// The values of a tensor as f32, read by all threads if they are stored like that, and what `look` finds in each piece of them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_pieces<T: Send + Sync>(
+        &mut self,
+        name: &str,
+        crew: &Crew,
+        look: impl Fn(&[f32]) -> T + Sync,
+    ) -> Result<(Vec<f32>, Vec<T>)> {
+        let stored = self.entries.get(name).and_then(|entry| Some((entry.plain_floats()?, entry.count(), entry.file)));
+        let Some((offset, count, file)) = stored else {
+            let mut values = self.read(name)?;
+            let found = pieces::map(crew, &mut values, |_, piece| Ok(look(piece)))?;
+            return Ok((values, found));
+        };
+        let data = &self.files[file];
+        let mut values = bert_layers_kernels::try_zeroed(count)?;
+        let found = pieces::map(crew, &mut values, |first, piece| {
+            let offset = offset + (first * size_of::<f32>()) as u64;
+            pieces::read_at(&data.file, bytemuck::cast_slice_mut(piece), offset)
+                .map_err(|e| data.cut_short(name, &e))?;
+            Ok(look(piece))
+        })?;
+        Ok((values, found))
+    }
+
     /// The bytes of a tensor that is there, row-major in the type it is stored as; `out` has its size.
     pub fn read_bytes(&mut self, name: &str, out: &mut [u8]) -> Result<()> {
         let entry =
@@ -215,6 +261,10 @@ impl TensorFile {
 }
 
 impl DataFile {
+    fn cut_short(&self, name: &str, error: &io::Error) -> Error {
+        Error::invalid_file(&self.path, format!("tensor '{name}' is cut short: {error}"))
+    }
+
     /// The pieces of a tensor, one after the other.
     fn read(&mut self, name: &str, entry: &Entry, mut out: &mut [u8]) -> Result<()> {
         let mut crc = 0;
@@ -223,7 +273,7 @@ impl DataFile {
             self.file
                 .seek(SeekFrom::Start(piece.offset))
                 .and_then(|_| self.file.read_exact(head))
-                .map_err(|e| Error::invalid_file(&self.path, format!("tensor '{name}' is cut short: {e}")))?;
+                .map_err(|e| self.cut_short(name, &e))?;
             if entry.crc32c.is_some() {
                 crc = crc32c::crc32c_append(crc, head);
             }
@@ -250,31 +300,4 @@ pub(crate) fn try_bytes(bytes: usize) -> Result<Vec<u8>> {
     buffer.try_reserve_exact(bytes).map_err(|_| Error::OutOfMemory { what: "a tensor", bytes: bytes as u64 })?;
     buffer.resize(bytes, 0);
     Ok(buffer)
-}
-
-/// Little-endian values of a 16- or 64-bit type as f32; of 64 bits, the nearest.
-fn widen(dtype: Dtype, stored: &[u8], values: &mut [f32]) {
-    /// Values at a time: what is converted stays in the cache.
-    const RUN: usize = 1024;
-    match dtype {
-        Dtype::F64 => {
-            for (value, bytes) in values.iter_mut().zip(stored.as_chunks().0) {
-                *value = f64::from_le_bytes(*bytes) as f32;
-            }
-        }
-        Dtype::F16 => {
-            let mut run = [f16::ZERO; RUN];
-            for (values, bytes) in values.chunks_mut(RUN).zip(stored.chunks(2 * RUN)) {
-                bytemuck::cast_slice_mut(&mut run[..values.len()]).copy_from_slice(bytes);
-                run[..values.len()].convert_to_f32_slice(values);
-            }
-        }
-        _ => {
-            let mut run = [bf16::ZERO; RUN];
-            for (values, bytes) in values.chunks_mut(RUN).zip(stored.chunks(2 * RUN)) {
-                bytemuck::cast_slice_mut(&mut run[..values.len()]).copy_from_slice(bytes);
-                run[..values.len()].convert_to_f32_slice(values);
-            }
-        }
-    }
 }

@@ -63,7 +63,7 @@ fn json_is_neither_deep_nor_of_many_values() {
 /// [hidden, 1, kernel] values on disk, [hidden, kernel, hidden] to compute with.
 #[test]
 fn a_convolution_is_not_far_larger_than_its_file() {
-    let folder = Folder::copy("goldens-extra/deberta-v2-conv", "config-conv");
+    let folder = Folder::copy("goldens-families/deberta-v2-conv", "config-conv");
     folder.write("config.json", &with(&folder, "conv_kernel_size", json!(4_000_000_001u32)));
     folder.refused(UNSUPPORTED, &["conv_kernel_size 4000000001"]);
 }

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use bert_layers::{DeviceChoice, Encoder, HiddenStates, Input, LoadOptions};
+use bert_layers_kernels::{INSTRUCTION_SET_VARIABLE, Kernels};
 use safetensors::{Dtype, SafeTensors};
 
 /// A folder of test/fixtures.
@@ -13,8 +15,8 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// The families of test/fixtures/goldens beside BERT.
-pub const FAMILIES: [&str; 8] =
-    ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "ernie", "albert", "mpnet"];
+pub const FAMILIES: [&str; 9] =
+    ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "ernie", "albert", "mpnet", "deberta-v2"];
 
 /// The fast kernels, and the reference.
 pub const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::CandleCpu];
@@ -22,6 +24,21 @@ pub const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::CandleC
 pub fn load(name: &str, device: DeviceChoice) -> Encoder {
     let options = LoadOptions { device, ..LoadOptions::default() };
     Encoder::from_pretrained(&fixture(name).to_string_lossy(), &options).expect("a sound fixture")
+}
+
+/// Runs the other tests of this binary once more for each other instruction set of this processor. A process chooses once, so each
+/// gets a process of its own. `this_test` is the caller's name, so that it does not run again.
+pub fn with_other_instruction_sets(this_test: &str) {
+    let chosen = Kernels::chosen().expect("an instruction set");
+    for kernels in Kernels::available().into_iter().filter(|&kernels| kernels != chosen) {
+        let output = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--skip", this_test])
+            .env(INSTRUCTION_SET_VARIABLE, kernels.name())
+            .output()
+            .expect("the tests start");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !text.contains(" 0 passed"), "{}: {text}", kernels.name());
+    }
 }
 
 /// Tensors of one file: shape, and values as f64.

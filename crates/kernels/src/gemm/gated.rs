@@ -9,19 +9,25 @@ use super::{PackedInt8, int8};
 use crate::isa::PanelWidth;
 use crate::memory::AllocError;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST};
-use crate::{Activation, Kernels};
+use crate::{Activation, Kernels, Team};
 
 impl PackedMatrix {
     /// Packs two matrices `[out, in]` as a gated linear unit: products with it are `out` wide, their bias is that of `gate` and
-    /// behind it that of `up`, and the activation is that of `gate`'s half.
+    /// behind it that of `up`, and the activation is that of `gate`'s half. By several threads.
     ///
     /// # Errors
     /// [`AllocError`] if there is no memory for them.
     ///
     /// # Panics
     /// Unless both have as many elements, in rows of `inp`.
-    pub fn pack_gated(kernels: Kernels, gate: &[f32], up: &[f32], inp: usize) -> Result<Self, AllocError> {
-        let pack = |strips: &[(&[f32], usize)]| Self::pack_side_by_side(kernels, strips, inp);
+    pub fn pack_gated(
+        team: &dyn Team,
+        kernels: Kernels,
+        gate: &[f32],
+        up: &[f32],
+        inp: usize,
+    ) -> Result<Self, AllocError> {
+        let pack = |strips: &[(&[f32], usize)]| Self::pack_by(team, kernels, strips, inp);
         gated::<F32Product, _>(kernels, gate, up, inp, pack, |packed| &mut packed.panels)
     }
 }
@@ -34,8 +40,14 @@ impl PackedBf16 {
     ///
     /// # Panics
     /// As there.
-    pub fn pack_gated(kernels: Kernels, gate: &[f32], up: &[f32], inp: usize) -> Result<Self, AllocError> {
-        let pack = |strips: &[(&[f32], usize)]| Self::pack_side_by_side(kernels, strips, inp);
+    pub fn pack_gated(
+        team: &dyn Team,
+        kernels: Kernels,
+        gate: &[f32],
+        up: &[f32],
+        inp: usize,
+    ) -> Result<Self, AllocError> {
+        let pack = |strips: &[(&[f32], usize)]| Self::pack_by(team, kernels, strips, inp);
         gated::<Bf16Product, _>(kernels, gate, up, inp, pack, |packed| &mut packed.panels)
     }
 }

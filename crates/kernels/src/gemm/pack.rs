@@ -1,13 +1,15 @@
 //! Weights, rearranged once at load into the order in which the micro-kernel reads them.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use super::product::{Bf16Product, F32Product, Product};
 use crate::bf16::{pairs, round_row};
 use crate::isa::PanelWidth;
 use crate::memory::{Aligned, AllocError};
 use crate::simd::{Simd, Work};
-use crate::{Bf16, Kernels};
+use crate::team::{self, piece};
+use crate::{Bf16, Kernels, Solo, Team};
 
 /// Panels of words: what the packed matrices of all precisions have in common.
 ///
@@ -46,26 +48,47 @@ pub(super) trait Encode {
 }
 
 impl Panels {
-    /// Packs matrices `[out_i, in]` as if their rows were one matrix.
-    pub(super) fn pack<E: Encode>(
+    /// Packs matrices `[out_i, in]` as if their rows were one matrix, a part of the panels by each of `encoders`.
+    pub(super) fn pack<E: Encode + Send>(
         kernels: Kernels,
+        team: &dyn Team,
         weights: &[(&[f32], usize)],
         inp: usize,
-        mut encode: E,
-    ) -> Result<(Self, E), AllocError> {
+        encoders: &mut [E],
+    ) -> Result<Self, AllocError> {
         let out: usize = weights.iter().map(|(_, out)| out).sum();
         let steps = inp.div_ceil(E::Product::NUMBERS);
         let panel = E::Product::vectorize(kernels, PanelWidth);
-        let len = out.div_ceil(panel).checked_mul(panel).and_then(|columns| columns.checked_mul(steps));
+        let panels = out.div_ceil(panel);
+        let len = panels.checked_mul(panel).and_then(|columns| columns.checked_mul(steps));
         let mut words = Aligned::try_zeroed(len.ok_or(AllocError { bytes: usize::MAX })?)?;
-        let mut first = 0;
         for &(weight, out) in weights {
             assert_eq!(weight.len(), out * inp, "pack: weight of {out} × {inp}");
-            let words = words.as_mut_slice();
-            E::Product::vectorize(kernels, Pack { weight, inp, steps, first, encode: &mut encode, words });
-            first += out;
         }
-        Ok((Panels { kernels, inp, out, pairs: false, steps, words }, encode))
+        let (parts, mut rest) = (encoders.len(), words.as_mut_slice());
+        let mut tasks = Vec::with_capacity(parts);
+        for (part, encode) in encoders.iter_mut().enumerate() {
+            let panels = piece(panels, parts, part);
+            let (words, others) = rest.split_at_mut(panels.len() * panel * steps);
+            rest = others;
+            tasks.push(Mutex::new((panels.start * panel..panels.end * panel, encode, words)));
+        }
+        team::run(team, parts, |part| {
+            // Nobody else has this part.
+            let (columns, encode, words) = &mut *tasks[part].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = 0;
+            for &(weight, out) in weights {
+                let (from, to) = (columns.start.max(first), columns.end.min(first + out));
+                if from < to {
+                    let weight = &weight[(from - first) * inp..(to - first) * inp];
+                    let first = from - columns.start;
+                    E::Product::vectorize(kernels, Pack { weight, inp, steps, first, encode: &mut **encode, words });
+                }
+                first += out;
+            }
+        });
+        drop(tasks);
+        Ok(Panels { kernels, inp, out, pairs: false, steps, words })
     }
 
     /// Where a panel starts.
@@ -83,6 +106,14 @@ impl Panels {
     /// Makes the columns pairs, which give results of that length.
     pub(super) fn pair_up(&mut self, out: usize) {
         (self.pairs, self.out) = (true, out);
+    }
+}
+
+/// Into how many parts to cut the panels: a few for each thread, so that one that is held up does not hold up the others.
+fn parts(team: &dyn Team) -> usize {
+    match team.threads() {
+        0 | 1 => 1,
+        threads => 4 * threads,
     }
 }
 
@@ -211,8 +242,24 @@ impl PackedMatrix {
     /// # Panics
     /// Unless each has `out_i` × `inp` elements.
     pub fn pack_side_by_side(kernels: Kernels, weights: &[(&[f32], usize)], inp: usize) -> Result<Self, AllocError> {
-        let (panels, _) = Panels::pack(kernels, weights, inp, AsTheyAre)?;
-        Ok(Self { panels })
+        Self::pack_by(&Solo, kernels, weights, inp)
+    }
+
+    /// [`pack_side_by_side`](Self::pack_side_by_side) by several threads.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn pack_by(
+        team: &dyn Team,
+        kernels: Kernels,
+        weights: &[(&[f32], usize)],
+        inp: usize,
+    ) -> Result<Self, AllocError> {
+        let mut encoders: Vec<_> = (0..parts(team)).map(|_| AsTheyAre).collect();
+        Ok(Self { panels: Panels::pack(kernels, team, weights, inp, &mut encoders)? })
     }
 
     /// Bytes that it occupies.
@@ -250,8 +297,24 @@ impl PackedBf16 {
     /// # Panics
     /// Unless each has `out_i` × `inp` elements.
     pub fn pack_side_by_side(kernels: Kernels, weights: &[(&[f32], usize)], inp: usize) -> Result<Self, AllocError> {
-        let (panels, _) = Panels::pack(kernels, weights, inp, Rounded(vec![Bf16::default(); inp]))?;
-        Ok(Self { panels })
+        Self::pack_by(&Solo, kernels, weights, inp)
+    }
+
+    /// [`pack_side_by_side`](Self::pack_side_by_side) by several threads.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn pack_by(
+        team: &dyn Team,
+        kernels: Kernels,
+        weights: &[(&[f32], usize)],
+        inp: usize,
+    ) -> Result<Self, AllocError> {
+        let mut encoders: Vec<_> = (0..parts(team)).map(|_| Rounded(vec![Bf16::default(); inp])).collect();
+        Ok(Self { panels: Panels::pack(kernels, team, weights, inp, &mut encoders)? })
     }
 
     /// Bytes that it occupies.

@@ -28,6 +28,22 @@ pub(crate) trait Product: Copy {
     /// `sum + a · b`, lane by lane; in a word of several numbers, the sum of their products.
     fn add<S: Simd>(s: S, a: Self::Factor<S>, b: Self::Factor<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 
+    /// Adds all steps of a tile of `ROWS` rows at once, if the instruction set has a way of its own; says whether it did.
+    ///
+    /// # Safety
+    /// As for [`Tile::run_rows`](super::Tile::run_rows), of a, b and depth.
+    #[inline(always)]
+    unsafe fn add_all<S: Simd, const ROWS: usize>(
+        _: S,
+        _a: *const Self::Word,
+        _a_stride: usize,
+        _b: *const Self::Word,
+        _depth: usize,
+        _sums: &mut [[Self::Sum<S>; 2]; ROWS],
+    ) -> bool {
+        false
+    }
+
     /// What the sums of the tile's row `row` start at: in its left (0) or right (1) vector.
     ///
     /// # Safety

@@ -80,7 +80,7 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
                 *right = product.start(s, r, 1);
             }
             let mut next = ahead.start;
-            let mut k = 0;
+            let mut k = if P::add_all(s, a, a_stride, b, depth, &mut sums) { depth } else { 0 };
             while k < depth {
                 for _ in 0..ahead.lines_per_step {
                     s.prefetch(next);

@@ -200,6 +200,26 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// ±127, a within ±127 + `OFFSET`, where `OFFSET` is not taken off.
     fn dot_int8(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
 
+    /// Whether there is something better for a whole tile than one [`dot_int8`](Self::dot_int8) after the other.
+    const TILES_INT8: bool = false;
+
+    /// Adds to each row's sums, left and right, `dot_int8` of the row's words and the panel's, for `depth` words: the rows start
+    /// at `a + r · a_stride`, the panel's words at `b`. Called where `TILES_INT8` says so.
+    ///
+    /// # Safety
+    /// All of them can be read; they need not be aligned.
+    #[inline(always)]
+    unsafe fn tile_int8<const ROWS: usize>(
+        self,
+        a: *const u32,
+        a_stride: usize,
+        b: *const u32,
+        depth: usize,
+        sums: &mut [[Self::I; 2]; ROWS],
+    ) {
+        let _ = (a, a_stride, b, depth, sums);
+    }
+
     /// Stores the first `n` lanes, rounded as [`Bf16::from_f32`] does.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Upcoming};
+use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Team, Upcoming};
 
 use crate::weights::Tensor;
 use crate::{Dtype, Result};
@@ -10,7 +10,7 @@ use crate::{Dtype, Result};
 /// How many input channels of an int8 matrix are kept in f32. A BERT's hidden states have a few channels that are ten to a
 /// hundred times as large as the others and would drown them in a row's scale; those of the feed-forward network's inner
 /// activations change from token to token, so the wide matrix keeps more.
-fn outliers(inputs: usize) -> usize {
+pub(crate) fn outliers(inputs: usize) -> usize {
     (inputs / 96).max(8).min(inputs / 8)
 }
 
@@ -48,17 +48,17 @@ impl Weights {
         self.tensors().first().map_or(0, |weight| weight.shape[1])
     }
 
-    fn f32(&self, kernels: Kernels) -> Result<PackedMatrix> {
+    fn f32(&self, kernels: Kernels, team: &dyn Team) -> Result<PackedMatrix> {
         Ok(match self {
-            Weights::Beside(weights) => PackedMatrix::pack_side_by_side(kernels, &beside(weights), self.inputs())?,
-            Weights::Gated([gate, up]) => PackedMatrix::pack_gated(kernels, &gate.data, &up.data, self.inputs())?,
+            Weights::Beside(weights) => PackedMatrix::pack_by(team, kernels, &beside(weights), self.inputs())?,
+            Weights::Gated([gate, up]) => PackedMatrix::pack_gated(team, kernels, &gate.data, &up.data, self.inputs())?,
         })
     }
 
-    fn bf16(&self, kernels: Kernels) -> Result<PackedBf16> {
+    fn bf16(&self, kernels: Kernels, team: &dyn Team) -> Result<PackedBf16> {
         Ok(match self {
-            Weights::Beside(weights) => PackedBf16::pack_side_by_side(kernels, &beside(weights), self.inputs())?,
-            Weights::Gated([gate, up]) => PackedBf16::pack_gated(kernels, &gate.data, &up.data, self.inputs())?,
+            Weights::Beside(weights) => PackedBf16::pack_by(team, kernels, &beside(weights), self.inputs())?,
+            Weights::Gated([gate, up]) => PackedBf16::pack_gated(team, kernels, &gate.data, &up.data, self.inputs())?,
         })
     }
 
@@ -79,6 +79,7 @@ impl Linear {
     /// `biases` has one for each of the weights.
     pub(super) fn load(
         kernels: Kernels,
+        team: &dyn Team,
         dtype: Dtype,
         weights: Weights,
         biases: impl IntoIterator<Item = Option<Tensor>>,
@@ -89,12 +90,12 @@ impl Linear {
             biases.into_iter().zip(weights.tensors()).flat_map(of).collect()
         });
         let matrix = match dtype {
-            Dtype::Bfloat16 => Matrix::Bf16(weights.bf16(kernels)?),
+            Dtype::Bfloat16 => Matrix::Bf16(weights.bf16(kernels, team)?),
             Dtype::Int8 => {
                 let largest = Mutex::new(vec![0.0; weights.inputs()]);
-                Matrix::Unsettled(Unsettled { matrix: weights.f32(kernels)?, weights, largest })
+                Matrix::Unsettled(Unsettled { matrix: weights.f32(kernels, team)?, weights, largest })
             }
-            _ => Matrix::F32(weights.f32(kernels)?),
+            _ => Matrix::F32(weights.f32(kernels, team)?),
         };
         Ok(Self { matrix, bias })
     }

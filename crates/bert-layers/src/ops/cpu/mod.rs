@@ -15,12 +15,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Solo, Table,
-    Team,
+    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Table, Team,
 };
 
 pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
+pub(crate) use self::linear::outliers;
 use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
@@ -194,21 +194,22 @@ impl Ops for Cpu {
             return Ok(Embedding { width, entries: Entries::F32(table.data) });
         }
         let mut rounded = vec![Bf16::default(); table.data.len()];
-        self.kernels.convert(&Solo, &table.data, width, Converted::Bf16(&mut rounded));
+        self.kernels.convert(&*self.team, &table.data, width, Converted::Bf16(&mut rounded));
         Ok(Embedding { width, entries: Entries::Bf16(rounded) })
     }
 
     fn load_linear(&self, parts: Vec<Layer>) -> Result<Linear> {
         let (weights, biases): (Vec<Tensor>, Vec<Option<Tensor>>) = parts.into_iter().unzip();
-        Linear::load(self.kernels, self.dtype, Weights::Beside(weights), biases)
+        Linear::load(self.kernels, &*self.team, self.dtype, Weights::Beside(weights), biases)
     }
 
     fn load_gated(&self, gate: Layer, up: Layer) -> Result<Linear> {
-        Linear::load(self.kernels, self.dtype, Weights::Gated([gate.0, up.0]), [gate.1, up.1])
+        let weights = Weights::Gated([gate.0, up.0]);
+        Linear::load(self.kernels, &*self.team, self.dtype, weights, [gate.1, up.1])
     }
 
     fn load_head(&self, weight: Tensor, bias: Tensor) -> Result<Linear> {
-        Linear::load(self.kernels, Dtype::Float32, Weights::Beside(vec![weight]), [Some(bias)])
+        Linear::load(self.kernels, &*self.team, Dtype::Float32, Weights::Beside(vec![weight]), [Some(bias)])
     }
 
     fn load_layer_norm(&self, weight: Tensor, bias: Option<Tensor>, eps: f32) -> Result<LayerNorm> {

@@ -11,7 +11,7 @@ pub(super) use product::Int8Product;
 use super::block::Operands;
 use super::pack::Panels;
 use super::product::Start;
-use super::{Epilogue, multiply, rows};
+use super::{Epilogue, ROWS, multiply, rows};
 use crate::convert::{Target, convert_rows};
 use crate::memory::{LINE, with_scratch};
 use crate::quantized::Int8Rows;
@@ -19,8 +19,6 @@ use crate::simd::Simd;
 use crate::team::piece;
 use crate::{Converted, Kernels, Output, QuantizedRows, Solo, Team, team};
 
-/// Results in f32 on their way to int8, in numbers: 512 KiB, half of a 1 MiB L2.
-const INNER: usize = 128 << 10;
 /// Rows that are worth reading all weights for.
 const TOGETHER: usize = 12;
 
@@ -52,7 +50,7 @@ impl Kernels {
 
 impl Kernels {
     /// [`linear_int8`](Self::linear_int8) followed by [`convert`](Self::convert) for the matrix `next`: the same bits, but the
-    /// results in f32 exist only for a few rows at a time, in the cache.
+    /// results in f32 exist only for some rows at a time, in the cache.
     ///
     /// # Panics
     /// As both.
@@ -76,8 +74,9 @@ impl Kernels {
                 self.convert(team, scratch, width, Converted::Int8(next, to));
             });
         }
-        let most_rows = (INNER / width.max(1)).max(TOGETHER);
-        let pieces = rows.div_ceil(most_rows).next_multiple_of(threads);
+        // As many as any product takes at a time. Of fewer the results would stay in L2, but all weights would come by for each
+        // piece, which costs more: 3 % of BERT-base's wide layer.
+        let pieces = rows.div_ceil(ROWS).next_multiple_of(threads);
         let to = Target::new(self, Converted::Int8(next, to), rows * width);
         team::run(team, pieces, |task| {
             let part = piece(rows, pieces, task);

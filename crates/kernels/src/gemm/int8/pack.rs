@@ -1,13 +1,13 @@
 //! Weights in int8.
 
 use super::product::Int8Product;
-use crate::Kernels;
 use crate::gemm::pack::{Encode, Panels, describe};
 use crate::gemm::product::Product;
 use crate::isa::PanelWidth;
 use crate::memory::{Aligned, AllocError};
 use crate::quantized::quantize_weights;
 use crate::simd::{Simd, Work};
+use crate::{Kernels, Solo};
 
 /// A weight matrix `[out, in]` in int8, packed in panels for one instruction set.
 ///
@@ -71,7 +71,9 @@ impl PackedInt8 {
             offset: Int8Product::vectorize(kernels, Offset),
             panel,
         };
-        let (panels, columns) = Panels::pack(kernels, weights, inp, columns)?;
+        let mut encoders = [columns];
+        let panels = Panels::pack(kernels, &Solo, weights, inp, &mut encoders)?;
+        let [columns] = encoders;
         Ok(Self { panels, columns })
     }
 

@@ -55,6 +55,22 @@ impl Product for Int8Product {
     }
 
     #[inline(always)]
+    unsafe fn add_all<S: Simd, const ROWS: usize>(
+        s: S,
+        a: *const u32,
+        a_stride: usize,
+        b: *const u32,
+        depth: usize,
+        sums: &mut [[S::I; 2]; ROWS],
+    ) -> bool {
+        if S::TILES_INT8 {
+            // SAFETY: the caller's promise.
+            unsafe { s.tile_int8(a, a_stride, b, depth, sums) };
+        }
+        S::TILES_INT8
+    }
+
+    #[inline(always)]
     unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> S::I {
         // SAFETY: a panel of words; the caller vouches for the row.
         unsafe {

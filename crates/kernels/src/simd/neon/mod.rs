@@ -1,16 +1,38 @@
-//! NEON: four lanes, 32 registers. Every 64-bit ARM processor has it.
+//! NEON: four lanes, 32 registers. Every 64-bit ARM processor has it. Extensions have the dot products of bf16 and
+//! int8, and products of small matrices of int8.
+
+mod dot;
+mod i8mm;
+mod round;
 
 use std::arch::aarch64::*;
+use std::arch::is_aarch64_feature_detected;
 
 use super::{Simd, Work};
+use crate::Bf16;
 
-/// Proof that the processor has NEON.
+/// Proof that the processor has NEON, and the extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Neon(());
+pub(crate) struct Neon<const EXTENSION: u8 = NONE>(());
 
-impl Neon {
+/// Nothing more.
+pub(crate) const NONE: u8 = 0;
+/// FEAT_BF16.
+pub(crate) const BF16: u8 = 1;
+/// FEAT_DotProd: dot products of int8.
+pub(crate) const DOTPROD: u8 = 2;
+/// FEAT_DotProd and FEAT_I8MM: products of matrices of int8, too.
+pub(crate) const I8MM: u8 = 3;
+
+impl<const EXTENSION: u8> Neon<EXTENSION> {
     pub(crate) fn detect() -> Option<Self> {
-        std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(()))
+        let extended = match EXTENSION {
+            BF16 => is_aarch64_feature_detected!("bf16"),
+            DOTPROD => is_aarch64_feature_detected!("dotprod"),
+            I8MM => is_aarch64_feature_detected!("dotprod") && is_aarch64_feature_detected!("i8mm"),
+            _ => true,
+        };
+        (is_aarch64_feature_detected!("neon") && extended).then_some(Neon(()))
     }
 }
 
@@ -22,7 +44,7 @@ macro_rules! op {
     }};
 }
 
-impl Simd for Neon {
+impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
     type V = float32x4_t;
     type I = uint32x4_t;
     const WIDTH: usize = 4;
@@ -32,10 +54,27 @@ impl Simd for Neon {
     #[inline(always)]
     fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[target_feature(enable = "neon")]
-        fn inside<W: Work>(simd: Neon, work: W) -> W::Output {
+        fn plain<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
-        op!(inside(self, work))
+        #[target_feature(enable = "neon,bf16")]
+        fn with_bf16<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        #[target_feature(enable = "neon,dotprod")]
+        fn with_dotprod<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        #[target_feature(enable = "neon,dotprod,i8mm")]
+        fn with_i8mm<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
+            work.run(simd)
+        }
+        match EXTENSION {
+            I8MM => op!(with_i8mm(self, work)),
+            BF16 => op!(with_bf16(self, work)),
+            DOTPROD => op!(with_dotprod(self, work)),
+            _ => op!(plain(self, work)),
+        }
     }
 
     #[inline(always)]
@@ -164,16 +203,65 @@ impl Simd for Neon {
         op!(vreinterpretq_f32_u32(vandq_u32(words, vdupq_n_u32(0xffff_0000))))
     }
 
+    #[inline(always)]
+    fn dot_bf16(self, a: uint32x4_t, b: uint32x4_t, sum: float32x4_t) -> float32x4_t {
+        if EXTENSION == BF16 {
+            op!(dot::bf16(a, b, sum))
+        } else {
+            let sum = self.fma(self.lower(a), self.lower(b), sum);
+            self.fma(self.upper(a), self.upper(b), sum)
+        }
+    }
+
     const OFFSET: u8 = 0;
 
-    /// Products in 16 bits, then neighbours added in 32, twice.
+    /// Without the extension: products in 16 bits, then neighbours added in 32, twice.
     #[inline(always)]
     fn dot_int8(self, a: uint32x4_t, b: uint32x4_t, sum: uint32x4_t) -> uint32x4_t {
-        op!({
-            let (a, b) = (vreinterpretq_s8_u32(a), vreinterpretq_s8_u32(b));
-            let low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
-            let high = vpaddlq_s16(vmull_high_s8(a, b));
-            vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, high)))
-        })
+        if EXTENSION == DOTPROD || EXTENSION == I8MM {
+            op!(dot::int8(a, b, sum))
+        } else {
+            op!({
+                let (a, b) = (vreinterpretq_s8_u32(a), vreinterpretq_s8_u32(b));
+                let low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+                let high = vpaddlq_s16(vmull_high_s8(a, b));
+                vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, high)))
+            })
+        }
+    }
+
+    const TILES_INT8: bool = EXTENSION == I8MM;
+
+    #[inline(always)]
+    unsafe fn tile_int8<const ROWS: usize>(
+        self,
+        a: *const u32,
+        a_stride: usize,
+        b: *const u32,
+        depth: usize,
+        sums: &mut [[uint32x4_t; 2]; ROWS],
+    ) {
+        // SAFETY: a `Neon<I8MM>` proves that the processor has the instruction; the rest is the caller's promise.
+        unsafe { i8mm::tile(a, a_stride, b, depth, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: float32x4_t) {
+        // SAFETY: `n` ≤ 4 numbers, for which the caller vouches.
+        unsafe {
+            let rounded = vget_lane_u64::<0>(vreinterpret_u64_u16(round::to_bf16(v))).to_le_bytes();
+            std::ptr::copy_nonoverlapping(rounded.as_ptr(), to.cast(), 2 * n);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int8(self, to: *mut u8, n: usize, v: float32x4_t, offset: u8) {
+        // SAFETY: `n` ≤ 4 bytes, for which the caller vouches.
+        unsafe {
+            let words = vmovn_s32(vcvtnq_s32_f32(v));
+            let bytes = vreinterpret_u8_s8(vmovn_s16(vcombine_s16(words, words)));
+            let bytes = vget_lane_u32::<0>(vreinterpret_u32_u8(vadd_u8(bytes, vdup_n_u8(offset)))).to_le_bytes();
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
+        }
     }
 }
