@@ -215,9 +215,6 @@ pub trait Ops: Send + Sync {
         size: usize,
     ) -> Result<Self::Rows<'static>>;
 
-    /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
-    ///
-    /// Disentangled, for the query at position i and the key at j: `softmax((qᵢ·kⱼ + qᵢ·K(i−j) + kⱼ·Q(i−j)) / √(d · terms)) · v`.
     /// `x · Wᵀ + b + residual`: the end of each half of a pre-norm block.
     fn linear_add<'r>(
         &self,
@@ -236,7 +233,9 @@ pub trait Ops: Send + Sync {
         keep: Option<&'r mut [f32]>,
     ) -> Result<Self::Rows<'r>>;
 
-    /// Per text and head, `softmax(q·kᵀ / √d) · v`, where the columns of `qkv` are all of q, then k, then v.
+    /// Per text and head, `softmax(q·kᵀ / √d + bias) · v`, where the columns of `qkv` are all of q, then k, then v.
+    ///
+    /// Disentangled, for the query at position i and the key at j: `softmax((qᵢ·kⱼ + qᵢ·K(i−j) + kⱼ·Q(i−j)) / √(d · terms)) · v`.
     fn attention(
         &self,
         qkv: &Self::Rows<'_>,
