@@ -13,7 +13,7 @@ const SOUND: [&[u8]; 2] = [
 // DeBERTa's special tokens are BERT's.
 static MODELS: LazyLock<[(&str, Model); 2]> = LazyLock::new(|| {
     [
-        ("[CLS]", Model::of("goldens-extra/text-deberta", &["vocab.json"])),
+        ("[CLS]", Model::of("goldens-families/text-deberta", &["vocab.json"])),
         ("<s>", Model::of("goldens-extra/text-byte-level", &["vocab.json"])),
     ]
 });
