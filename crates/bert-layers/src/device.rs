@@ -136,7 +136,7 @@ impl Device {
 
     #[cfg(feature = "cuda")]
     fn open_cuda(number: usize) -> Result<Self> {
-        let gpu = bert_layers_cuda::Gpu::open(number).map_err(|e| unavailable("cuda", true, &e))?;
+        let gpu = bert_layers_cuda::Gpu::open(number).map_err(|e| unavailable(&format!("cuda:{number}"), true, &e))?;
         Ok(Device::Gpu(number, gpu))
     }
 
@@ -175,7 +175,9 @@ impl Device {
 
 fn unavailable(name: &str, built: bool, error: &candle_core::Error) -> Error {
     Error::DeviceUnavailable(if built {
-        format!("device '{name}' cannot be opened: {error}")
+        // Where RUST_BACKTRACE is set, a backtrace follows, which is no part of a sentence.
+        let error = error.to_string();
+        format!("device '{name}' cannot be opened: {}", error.lines().next().unwrap_or_default())
     } else {
         format!("device '{name}' is not in this build of bert-layers: use 'cpu', or a build with the '{name}' feature")
     })
@@ -200,5 +202,17 @@ mod tests {
         for (choice, dtype) in [(DeviceChoice::CandleCpu, Dtype::Int8), (DeviceChoice::Auto, Dtype::Float16)] {
             assert_eq!(name(choice, dtype, || None).unwrap_err().code(), "ERR_DEVICE_UNAVAILABLE");
         }
+    }
+
+    #[test]
+    fn why_a_device_does_not_open_is_one_line() {
+        let inner = Box::new(candle_core::Error::Cuda("DriverError(CUDA_ERROR_NO_DEVICE)".into()));
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let error = candle_core::Error::WithBacktrace { inner, backtrace };
+        assert!(error.to_string().lines().count() > 1);
+        assert_eq!(
+            unavailable("cuda:1", true, &error).to_string(),
+            "device 'cuda:1' cannot be opened: DriverError(CUDA_ERROR_NO_DEVICE)"
+        );
     }
 }
