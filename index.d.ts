@@ -166,8 +166,8 @@ export declare class Encoder implements AsyncDisposable {
 /** Options of {@link Encoder.fromPretrained}. An option that does not exist is an error. */
 export interface FromPretrainedOptions {
   /**
-   * 'auto' (the default) takes the best device there is; a device that is named and not there is ERR_DEVICE_UNAVAILABLE. CUDA is in a package of
-   * its own, such as `@bert-layers/linux-x64-gnu-cuda`, in the version of this one.
+   * 'auto' (the default) takes the best device there is that knows the dtype ('int8': the CPU); a device that is named and not there is
+   * ERR_DEVICE_UNAVAILABLE. CUDA is in a package of its own, such as `@bert-layers/linux-x64-gnu-cuda`, in the version of this one.
    */
   device?: Device | undefined
   /**

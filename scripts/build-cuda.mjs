@@ -22,12 +22,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compareVersions, readElf } from './elf.mjs'
 import { binaryName, PLATFORMS } from './platforms.mjs'
 
 /** The compiler, its parts, and the libraries that candle links. */
@@ -46,6 +48,8 @@ const LIBRARIES = ['libcublas.so.13', 'libcublasLt.so.13', 'libcudart.so.13', 'l
 /** What the binary may need where it is loaded: the driver's, CUDA's and those of any Linux. */
 const NEEDED =
   /^(libcuda\.so\.1|libcublas\.so\.13|libcublasLt\.so\.13|libcurand\.so\.10|lib(c|m|gcc_s|dl|rt|pthread|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2)$/
+/** That of the machine on which the workflow builds, Ubuntu 22.04. */
+const GLIBC = '2.35'
 /** What candle's PTX is compiled for, and everything that it is assembled for to see that it can be. */
 const CAPABILITY = '80'
 const ASSEMBLED = ['sm_80', 'sm_90']
@@ -149,19 +153,15 @@ function native() {
   renameSync(`${BINARY}.new`, BINARY)
 }
 
-/** The libraries that an ELF file names. */
-function needed(file) {
-  const dynamic = read('readelf', ['-d', file], { env: { ...process.env, LC_ALL: 'C' } })
-  return [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name)
-}
-
 function check() {
-  const libraries = needed(BINARY)
-  const strange = libraries.filter(name => !NEEDED.test(name))
-  console.log(`${BINARY}\nneeds ${libraries.join(' ')}`)
+  const { needed, glibc, nodelete } = readElf(BINARY)
+  const strange = needed.filter(name => !NEEDED.test(name))
+  console.log(`${BINARY}: ${statSync(BINARY).size} bytes\nneeds glibc ${glibc}, ${needed.join(' ')}`)
   if (strange.length > 0) fail(`it should not need ${strange.join(', ')}`)
-  const missing = ['libcuda.so.1', 'libcublas.so.13'].filter(name => !libraries.includes(name))
+  const missing = ['libcuda.so.1', 'libcublas.so.13'].filter(name => !needed.includes(name))
   if (missing.length > 0) fail(`it does not need ${missing.join(', ')}: was it built with CUDA?`)
+  if (compareVersions(glibc, GLIBC) > 0) fail(`it needs glibc ${glibc}, newer than ${GLIBC}`)
+  if (!nodelete) fail('it would be unloaded with the last worker thread that uses it (no -z nodelete)')
   const built = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'release', 'build')
   const modules = readdirSync(built)
     .filter(name => name.startsWith('candle-kernels-'))

@@ -9,7 +9,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { isDeepStrictEqual, parseArgs } from 'node:util'
 import { binaryKind } from './binary-kind.mjs'
-import { MODEL, mainManifest, platformManifest, ROOT, readManifest, tarballName } from './packages.mjs'
+import { namedCrates } from './notices.mjs'
+import { MODEL, mainManifest, NOTICES, platformManifest, ROOT, readManifest, tarballName } from './packages.mjs'
 import { binaryName, PLATFORMS } from './platforms.mjs'
 
 /** The packages in the order in which they are published: the main one last, when all that it names is there. */
@@ -66,6 +67,13 @@ function contentProblems(file, expected, platform) {
   for (const name of ['README.md', 'LICENSE', ...expected.files]) {
     const path = `package/${name}`
     if (!paths.some(each => each === path || each.startsWith(`${path}/`))) problems.push(`${name} is missing`)
+  }
+  if (platform && paths.includes(`package/${NOTICES}`)) {
+    const lines = tar(['-xOzf', file, `package/${NOTICES}`])
+      .toString()
+      .split('\n')
+    const unnamed = namedCrates(platform).filter(crate => !lines.some(line => line.startsWith(`${crate}: `)))
+    if (unnamed.length > 0) problems.push(`${NOTICES} does not name ${unnamed.join(', ')}`)
   }
   return problems
 }

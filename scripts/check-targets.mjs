@@ -27,11 +27,18 @@ if (unknown) {
   process.exit(2)
 }
 
-/** Calls `use` with a folder of programs that do nothing, successfully. */
+/** All that is done: the library of an archiver for Windows, since the cc crate makes a copy of that. */
+const IDLE = `#!/bin/sh
+for argument; do
+  case "$argument" in -out:*) : > "\${argument#-out:}" ;; esac
+done
+`
+
+/** Calls `use` with a folder of programs that do next to nothing, successfully. */
 function withIdleTools(use) {
   const folder = mkdtempSync(join(tmpdir(), 'bert-layers-check-'))
   try {
-    writeFileSync(join(folder, 'idle'), '#!/bin/sh\nexit 0\n')
+    writeFileSync(join(folder, 'idle'), IDLE)
     chmodSync(join(folder, 'idle'), 0o755)
     for (const tool of TOOLS) symlinkSync('idle', join(folder, tool))
     return use(folder)

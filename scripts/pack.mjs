@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Packs what is published, after `npm run build`: the main package without a binary, the default model, and a package for each platform whose
- * binary is in native/.
+ * binary is in native/. The licences of what is in a binary are asked of cargo.
  *
  *     node scripts/pack.mjs [--out FOLDER]        tarballs/ by default; other tarballs in it are removed
  *
@@ -12,7 +12,8 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeF
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { MODEL, mainManifest, platformManifest, platformReadme, ROOT } from './packages.mjs'
+import { notices } from './notices.mjs'
+import { MODEL, mainManifest, NOTICES, platformManifest, platformReadme, ROOT } from './packages.mjs'
 import { binaryName, PLATFORMS } from './platforms.mjs'
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: join(ROOT, 'tarballs') } } })
@@ -56,5 +57,6 @@ for (const platform of PLATFORMS) {
   const binary = join('native', binaryName(platform))
   if (!existsSync(join(ROOT, binary))) continue
   const files = [[binary, binaryName(platform)], 'LICENSE']
-  packStaged(platformManifest(platform), files, { 'README.md': platformReadme(platform) })
+  const texts = { 'README.md': platformReadme(platform), [NOTICES]: notices(platform) }
+  packStaged(platformManifest(platform), files, texts)
 }

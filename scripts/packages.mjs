@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { binaryName, PLATFORMS, packageName } from './platforms.mjs'
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
+/** The licences of what is linked into a binary; made by scripts/notices.mjs. */
+export const NOTICES = 'THIRD-PARTY-NOTICES.txt'
 export const MODEL = join(ROOT, 'models', 'all-minilm-l6-v2')
 
 export function readManifest(folder) {
@@ -32,7 +34,7 @@ export function mainManifest(own = readManifest(ROOT)) {
   }
 }
 
-/** A platform's package: one file. */
+/** A platform's package: the binary, and what it owes to others. */
 export function platformManifest(platform, { version, license, repository, engines } = readManifest(ROOT)) {
   const { os, cpu, libc } = platform
   return {
@@ -46,7 +48,7 @@ export function platformManifest(platform, { version, license, repository, engin
     cpu: [cpu],
     ...(libc && { libc: [libc] }),
     main: binaryName(platform),
-    files: [binaryName(platform)],
+    files: [binaryName(platform), NOTICES],
     // Yarn keeps packages zipped, and no system loads a library from there.
     preferUnplugged: true,
   }

@@ -21,7 +21,7 @@ import { packageName } from './platforms.mjs'
 /** Tests of the repository itself, which a project has no use for. */
 const OF_THE_REPOSITORY = ['test/platforms.test.ts', 'test/workflows.test.ts', 'test/tarballs.test.ts']
 /** What tests read. Copied where it imports the package: a link would lead back to the checkout. */
-const COPIED = ['test', 'examples', 'README.md', 'tsconfig.json', 'vitest.config.ts']
+const COPIED = ['test', 'examples', 'benches/resized.mjs', 'README.md', 'tsconfig.json', 'vitest.config.ts']
 const LINKED = ['crates', 'models', 'scripts']
 const TOOLS = ['vitest', 'fast-check', 'esbuild', 'typescript', '@types/node', '@huggingface/hub']
 

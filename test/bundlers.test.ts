@@ -2,7 +2,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
-import { ROOT, temporaryFolder } from './support/paths.ts'
+import { PACKAGE, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
 
 const PROGRAM = `
@@ -18,7 +18,7 @@ Encoder.fromPretrained().then(async encoder => {
 test.each(['esm', 'cjs'] as const)('esbuild bundles a program as %s with the package external', async format => {
   const folder = temporaryFolder()
   mkdirSync(join(folder, 'node_modules'))
-  symlinkSync(ROOT, join(folder, 'node_modules/bert-layers'), 'junction')
+  symlinkSync(PACKAGE, join(folder, 'node_modules/bert-layers'), 'junction')
   writeFileSync(join(folder, 'program.mjs'), PROGRAM)
   const outfile = join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs')
   const entryPoints = [join(folder, 'program.mjs')]

@@ -1,8 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT } from './support/paths.ts'
+import { realBinary } from './support/tree.ts'
 
 interface Elf {
   cpu: string
@@ -18,9 +19,12 @@ const { compareVersions, readElf } = (await import(join(ROOT, 'scripts/elf.mjs')
 }
 
 const NATIVE = join(ROOT, 'native')
-const BINARIES = readdirSync(NATIVE)
-  .filter(name => /\.linux-.*\.node$/.test(name))
-  .map(name => join(NATIVE, name))
+/** Those of a checkout, which may be of several platforms, or the installed one. */
+const BINARIES = existsSync(NATIVE)
+  ? readdirSync(NATIVE)
+      .filter(name => /\.linux-.*\.node$/.test(name))
+      .map(name => join(NATIVE, name))
+  : [realBinary()]
 const HERE = spawnSync('readelf', ['--version']).status === 0 && process.platform === 'linux'
 
 test.runIf(HERE).each([...BINARIES, process.execPath])('%s needs what readelf says', path => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -8,7 +8,7 @@ import type * as Probe from '../ts/probe.ts'
 import { sharedLibrary } from './support/elf.ts'
 import { goldenFolder, PACKAGE, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
-import { addMain, addPlatform, emptyTree, GLIBC, loadIn, PLATFORM, VERSION } from './support/tree.ts'
+import { addMain, addPlatform, emptyTree, GLIBC, loadIn, PLATFORM, realBinary, VERSION } from './support/tree.ts'
 
 const MODEL = goldenFolder('bert')
 const NAME = `@bert-layers/${PLATFORM}`
@@ -17,12 +17,6 @@ const ON_GLIBC = GLIBC !== undefined && ['x64', 'arm64'].includes(process.arch)
 const HAS_CUDA_PACKAGE = ['linux-x64-gnu', 'win32-x64-msvc'].includes(PLATFORM)
 /** Stands in for a C library that is not this machine's. */
 const ON_MUSL = `process.report.getReport = () => ({ header: {} })`
-
-/** The binary that the tests of this run use. */
-function realBinary(): string {
-  const local = join(PACKAGE, 'native', `bert-layers.${PLATFORM}.node`)
-  return existsSync(local) ? local : join(PACKAGE, '..', NAME, `bert-layers.${PLATFORM}.node`)
-}
 
 /** A program in JavaScript that is the real binary. */
 const REAL = `module.exports = require(${JSON.stringify(realBinary())})`

@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT, temporaryFolder } from './support/paths.ts'
 import { runNode } from './support/process.ts'
+import { realBinary } from './support/tree.ts'
 
 const HOSTS = join(ROOT, 'test/hosts')
 const IMPORT = Buffer.from('\0napi_create_external_arraybuffer\0')
@@ -14,9 +15,7 @@ const RENAMED = Buffer.from('\0napi_create_external_arraybuffeR\0')
  * binary is renamed, and the preloaded library has the new name.
  */
 function refusing(folder: string) {
-  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
-  const libc = header.glibcVersionRuntime ? 'gnu' : 'musl'
-  const binary = readFileSync(join(ROOT, `native/bert-layers.linux-${process.arch}-${libc}.node`))
+  const binary = readFileSync(realBinary())
   const at = binary.indexOf(IMPORT)
   expect(at, 'the import').toBeGreaterThan(0)
   RENAMED.copy(binary, at)
@@ -26,18 +25,16 @@ function refusing(folder: string) {
   return { BERT_LAYERS_NATIVE: native, LD_PRELOAD: library }
 }
 
-test.runIf(process.platform === 'linux')(
-  'a host that forbids external buffers gets copies',
-  { timeout: 600_000 },
-  async () => {
-    const env = refusing(temporaryFolder())
-    const chosen = ['Transformers', 'views', 'stays as it is', 'worker threads']
-    const { code, stdout, stderr } = await runNode(
-      [join(HOSTS, 'checks.mjs'), join(ROOT, 'test/fixtures'), ...chosen],
-      { env },
-    )
-    expect(stdout).toMatch(/5 of the chosen checks passed/)
-    expect(code).toBe(0)
-    expect(Number(/refused (\d+) external buffers/.exec(stderr)?.[1])).toBeGreaterThan(120)
-  },
-)
+const hasCompiler = process.platform === 'linux' && spawnSync('cc', ['--version']).status === 0
+if (!hasCompiler) console.log('not run: external buffers are refused on Linux, by a library that cc compiles')
+
+test.runIf(hasCompiler)('a host that forbids external buffers gets copies', { timeout: 600_000 }, async () => {
+  const env = refusing(temporaryFolder())
+  const chosen = ['Transformers', 'views', 'stays as it is', 'worker threads']
+  const { code, stdout, stderr } = await runNode([join(HOSTS, 'checks.mjs'), join(ROOT, 'test/fixtures'), ...chosen], {
+    env,
+  })
+  expect(stdout).toMatch(/5 of the chosen checks passed/)
+  expect(code).toBe(0)
+  expect(Number(/refused (\d+) external buffers/.exec(stderr)?.[1])).toBeGreaterThan(120)
+})

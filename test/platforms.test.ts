@@ -81,7 +81,7 @@ describe('what is published', () => {
     for (const platform of PLATFORMS) {
       const { os, cpu, libc, main, files, scripts } = platformManifest(platform)
       expect([os, cpu, libc]).toEqual([[platform.os], [platform.cpu], platform.libc && [platform.libc]])
-      expect([files, scripts]).toEqual([[main], undefined])
+      expect([files, scripts]).toEqual([[main, 'THIRD-PARTY-NOTICES.txt'], undefined])
     }
   })
 })

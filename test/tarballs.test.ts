@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedLibrary } from './support/elf.ts'
 import { ROOT, temporaryFolder } from './support/paths.ts'
+import { PLATFORM } from './support/tree.ts'
 
 interface Manifest {
   name: string
@@ -23,10 +24,24 @@ const { packagesToPublish, tarballProblems } = (await import('../scripts/check-t
   tarballProblems(folder: string, version?: string): string[]
 }
 
+const { namedCrates, notices } = (await import('../scripts/notices.mjs' as string)) as {
+  namedCrates(platform: object): string[]
+  notices(platform: object): string
+}
+const { PLATFORMS } = (await import('../scripts/platforms.mjs' as string)) as { PLATFORMS: { name: string }[] }
+
+const NOTICES = 'THIRD-PARTY-NOTICES.txt'
 const all = packagesToPublish()
 const main = all.at(-1)!
 const some = (name: string) => all.find(({ platform }) => platform?.name === name)!
 let complete: string
+
+const platformOf = (name: string) => PLATFORMS.find(platform => platform.name === name)!
+/** As short as the gate accepts it. */
+const noticesOf = (name: string) =>
+  namedCrates(platformOf(name))
+    .map(crate => `${crate}: MIT\n`)
+    .join('')
 
 /** The first bytes of a binary, which say what it is for. */
 function binaryFor(os: string, cpu: string): Buffer {
@@ -52,6 +67,7 @@ function writeTarball(
   const stage = mkdtempSync(join(folder, 'stage-'))
   const content: Record<string, Buffer> = { 'README.md': Buffer.from('readme'), LICENSE: Buffer.from('licence') }
   for (const name of expected.files) content[name] = platform ? binaryFor(platform.os, platform.cpu) : Buffer.from(name)
+  if (platform) content[NOTICES] = Buffer.from(noticesOf(platform.name))
   for (const [name, bytes] of Object.entries({ ...content, ...files })) {
     const path = join(stage, 'package', name)
     mkdirSync(dirname(path), { recursive: true })
@@ -144,12 +160,44 @@ describe('the gate before publishing', () => {
     }
   })
 
+  test('refuses a package without the licences of what is in its binary, or with those of another', () => {
+    const each = some('linux-x64-gnu-cuda')
+    const other = { [NOTICES]: Buffer.from(noticesOf('linux-x64-gnu')) }
+    const [problem, ...more] = problemsWith(folder => writeTarball(folder, each, other))
+    expect(problem).toMatch(new RegExp(`^${each.tarball}: ${NOTICES} does not name cudarc \\d[\\d.]*$`))
+    expect(more).toEqual([])
+    const files = each.expected.files.filter(name => name !== NOTICES)
+    const without = problemsWith(folder => writeTarball(folder, { ...each, expected: { ...each.expected, files } }))
+    expect(without[0]).toMatch(/files is /)
+    expect(problemsWith(folder => writeTarball(folder, each, { [NOTICES]: Buffer.from('') }))[0]).toMatch(
+      /does not name candle-core .*, onig_sys .*, tokenizers .*, cudarc /,
+    )
+  })
+
   test('ends publishing before anything is published', () => {
     const folder = folderWith(folder => rmSync(join(folder, some('win32-arm64-msvc').tarball)))
     const args = [join(ROOT, 'scripts/publish.mjs'), folder, '--dry-run']
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
     expect(stderr).toBe(`publish: ${some('win32-arm64-msvc').tarball} is missing\n`)
     expect([status, stdout]).toEqual([1, ''])
+  })
+})
+
+describe('the licences of what is in a binary', () => {
+  test('are those of what is linked, and of the C in it', () => {
+    // Of this machine's platform: cargo has its crates, since it has built them.
+    const text = notices(platformOf(PLATFORM))
+    for (const crate of namedCrates(platformOf(PLATFORM))) expect(text).toContain(`\n${crate}: `)
+    for (const name of ['candle-core', 'tokenizers', 'napi', 'safetensors', 'half']) {
+      expect(text).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+: .*(MIT|Apache-2\\.0)`, 'm'))
+    }
+    expect(text).toContain('Copyright (c) 2002-2021  K.Kosako') // Oniguruma
+    expect(text).toMatch(/Apache License\s+Version 2\.0/)
+    // napi's sources have no file of their licence: the text with its authors.
+    expect(text).toMatch(/^Copyright \(c\) Nathan Sobo, Yinan Long\n\nPermission is hereby granted/m)
+    for (const name of ['bert-layers-node', 'proptest', 'napi-derive', 'syn', 'cc', 'cudarc']) {
+      expect(text, name).not.toMatch(new RegExp(`^${name} \\d`, 'm'))
+    }
   })
 })
 

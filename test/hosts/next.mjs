@@ -1,10 +1,12 @@
 /** A Next.js application with a route that embeds: built for production, traced into a standalone server, started, asked. */
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { platformManifest } from '../../scripts/packages.mjs'
+import { binaryName, PLATFORMS, packageName } from '../../scripts/platforms.mjs'
 import { npmProject } from '../../scripts/tools.mjs'
 import { ROOT } from './project.mjs'
 
@@ -12,13 +14,10 @@ const NEXT = ['next@16.4.6', 'react@19', 'react-dom@19']
 const MODEL = '@bert-layers/all-minilm-l6-v2'
 
 const FILES = {
-  // As README tells users of Next.js.
-  'next.config.mjs': `export default {
-  serverExternalPackages: ['bert-layers'],
-  // Only for output: 'standalone' and hosts that trace files, such as Vercel: the binary and the model are found at run time.
-  output: 'standalone',
-  outputFileTracingIncludes: { '/api/embed': ['./node_modules/bert-layers/**', './node_modules/@bert-layers/**'] },
-}
+  // Tracing: as hosts such as Vercel do it.
+  'next.config.mjs': `import config from './readme.config.mjs'
+
+export default { ...config, output: 'standalone' }
 `,
   'app/layout.js': 'export default ({ children }) => <html lang="en"><body>{children}</body></html>\n',
   'app/page.js': 'export default () => <p>embeds</p>\n',
@@ -33,19 +32,37 @@ export async function POST(request) {
 `,
 }
 
+/** What README tells users of Next.js. */
+function readmeConfig() {
+  const [config] = readFileSync(join(ROOT, 'README.md'), 'utf8').match(/^\/\/ next\.config\.mjs\n[^`]+/m)
+  return config
+}
+
+/** node_modules as npm makes them: real files, the binary in the package of this platform. */
+function installInto(modules) {
+  for (const name of ['bert-layers', '@bert-layers']) rmSync(join(modules, name), { recursive: true, force: true })
+  for (const path of ['package.json', 'dist', 'index.d.ts']) {
+    cpSync(join(ROOT, path), join(modules, 'bert-layers', path), { recursive: true })
+  }
+  cpSync(join(ROOT, 'models', 'all-minilm-l6-v2'), join(modules, MODEL), { recursive: true })
+  const ordinary = PLATFORMS.filter(({ optIn }) => !optIn)
+  for (const platform of ordinary.filter(({ os, cpu }) => os === process.platform && cpu === process.arch)) {
+    const binary = join(ROOT, 'native', binaryName(platform))
+    if (!existsSync(binary)) continue
+    const folder = join(modules, packageName(platform))
+    cpSync(binary, join(folder, binaryName(platform)))
+    writeFileSync(join(folder, 'package.json'), JSON.stringify(platformManifest(platform)))
+  }
+}
+
 export async function nextRoute() {
   const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const project = npmProject([...NEXT, `undici@${dependencies.undici}`])
-  for (const path of ['app', '.next', 'node_modules/bert-layers', `node_modules/${MODEL}`]) {
-    rmSync(join(project, path), { recursive: true, force: true })
-  }
-  // As npm would install them: real files, none of a symbolic link.
-  for (const path of ['package.json', 'dist', 'native', 'index.d.ts']) {
-    cpSync(join(ROOT, path), join(project, 'node_modules', 'bert-layers', path), { recursive: true })
-  }
-  cpSync(join(ROOT, 'models', 'all-minilm-l6-v2'), join(project, 'node_modules', MODEL), { recursive: true })
+  for (const path of ['app', '.next']) rmSync(join(project, path), { recursive: true, force: true })
+  installInto(join(project, 'node_modules'))
   mkdirSync(join(project, 'app', 'api', 'embed'), { recursive: true })
   for (const [path, text] of Object.entries(FILES)) writeFileSync(join(project, path), text)
+  writeFileSync(join(project, 'readme.config.mjs'), readmeConfig())
 
   const env = { ...process.env, NODE_ENV: 'production', NEXT_TELEMETRY_DISABLED: '1', HF_HUB_OFFLINE: '1' }
   const next = join(project, 'node_modules', 'next', 'dist', 'bin', 'next')

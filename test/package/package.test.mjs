@@ -111,7 +111,13 @@ test('the library holds what runs, and nothing else', () => {
 test('the binary comes in the package of this platform, which holds nothing else', () => {
   const name = platformPackage()
   const binary = `bert-layers.${name.split('/')[1]}.node`
-  assert.deepEqual(pathsOf(name).toSorted(), ['LICENSE', 'README.md', binary, 'package.json'])
+  assert.deepEqual(pathsOf(name).toSorted(), [
+    'LICENSE',
+    'README.md',
+    'THIRD-PARTY-NOTICES.txt',
+    binary,
+    'package.json',
+  ])
 })
 
 test('both stay under 30 MB unpacked', t => {

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PACKAGE, temporaryFolder } from './paths.ts'
 import { type Ended, runNode } from './process.ts'
@@ -14,6 +14,13 @@ export const PLATFORM =
   process.platform === 'linux'
     ? `linux-${process.arch}-${GLIBC ? 'gnu' : 'musl'}`
     : `${process.platform}-${process.arch}${process.platform === 'win32' ? '-msvc' : ''}`
+
+/** The binary of the package under test: this checkout's, or that of the platform's package beside an installed one. */
+export function realBinary(): string {
+  const name = `bert-layers.${PLATFORM}.node`
+  const local = join(PACKAGE, 'native', name)
+  return existsSync(local) ? local : join(PACKAGE, '..', `@bert-layers/${PLATFORM}`, name)
+}
 
 /** An empty project with the main package, without any binary, in node_modules of its own. */
 export function emptyTree(version = VERSION): string {

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// A device as the user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DeviceChoice {
-    /// The first GPU if this build and this machine have one, else the CPU.
+    /// The first GPU if this build and this machine have one that knows the precision, else the CPU.
     #[default]
     Auto,
     /// The CPU, with our own kernels.
@@ -106,8 +106,15 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceUnavailable`]: a choice that was made explicitly is never replaced by another.
     pub fn open(choice: DeviceChoice, dtype: Dtype) -> Result<Self> {
+        Self::open_with(choice, dtype, Self::open_gpu)
+    }
+
+    /// `gpu` opens the one that 'auto' means, if there is one.
+    fn open_with(choice: DeviceChoice, dtype: Dtype, gpu: impl FnOnce() -> Option<Self>) -> Result<Self> {
         let device = match choice {
-            DeviceChoice::Auto => Self::open_gpu(),
+            // Nobody asked for a GPU, and none knows it.
+            DeviceChoice::Auto if dtype == Dtype::Int8 => Device::Cpu,
+            DeviceChoice::Auto => gpu().unwrap_or(Device::Cpu),
             DeviceChoice::Cpu => Device::Cpu,
             DeviceChoice::CandleCpu => Device::Candle(candle_core::Device::Cpu),
             DeviceChoice::Cuda(number) => Self::open_cuda(number)?,
@@ -129,7 +136,7 @@ impl Device {
 
     #[cfg(feature = "cuda")]
     fn open_cuda(number: usize) -> Result<Self> {
-        let gpu = bert_layers_cuda::Gpu::open(number).map_err(|e| unavailable("cuda", true, &e))?;
+        let gpu = bert_layers_cuda::Gpu::open(number).map_err(|e| unavailable(&format!("cuda:{number}"), true, &e))?;
         Ok(Device::Gpu(number, gpu))
     }
 
@@ -138,16 +145,16 @@ impl Device {
         Err(unavailable("cuda", false, &candle_core::Error::NotCompiledWithCudaSupport))
     }
 
-    fn open_gpu() -> Self {
+    fn open_gpu() -> Option<Self> {
         if let Ok(device) = Self::open_cuda(0) {
-            return device;
+            return Some(device);
         }
         if cfg!(feature = "metal")
             && let Ok(device) = candle_core::Device::new_metal(0)
         {
-            return Device::Candle(device);
+            return Some(Device::Candle(device));
         }
-        Device::Cpu
+        None
     }
 
     /// What the user called it, or would have.
@@ -168,8 +175,44 @@ impl Device {
 
 fn unavailable(name: &str, built: bool, error: &candle_core::Error) -> Error {
     Error::DeviceUnavailable(if built {
-        format!("device '{name}' cannot be opened: {error}")
+        // Where RUST_BACKTRACE is set, a backtrace follows, which is no part of a sentence.
+        let error = error.to_string();
+        format!("device '{name}' cannot be opened: {}", error.lines().next().unwrap_or_default())
     } else {
         format!("device '{name}' is not in this build of bert-layers: use 'cpu', or a build with the '{name}' feature")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_takes_the_gpu_unless_the_precision_is_for_the_cpu() {
+        let gpu = || Some(Device::Candle(candle_core::Device::Cpu));
+        let name = |choice, dtype, gpu: fn() -> Option<Device>| Device::open_with(choice, dtype, gpu).map(|d| d.name());
+        for dtype in [Dtype::Float32, Dtype::Float16, Dtype::Bfloat16] {
+            assert_eq!(name(DeviceChoice::Auto, dtype, gpu).unwrap(), "cpu (candle)");
+        }
+        assert_eq!(name(DeviceChoice::Auto, Dtype::Int8, gpu).unwrap(), "cpu");
+        for dtype in [Dtype::Float32, Dtype::Bfloat16, Dtype::Int8] {
+            assert_eq!(name(DeviceChoice::Auto, dtype, || None).unwrap(), "cpu");
+        }
+        // A device that was named is never replaced, nor is a precision.
+        for (choice, dtype) in [(DeviceChoice::CandleCpu, Dtype::Int8), (DeviceChoice::Auto, Dtype::Float16)] {
+            assert_eq!(name(choice, dtype, || None).unwrap_err().code(), "ERR_DEVICE_UNAVAILABLE");
+        }
+    }
+
+    #[test]
+    fn why_a_device_does_not_open_is_one_line() {
+        let inner = Box::new(candle_core::Error::Cuda("DriverError(CUDA_ERROR_NO_DEVICE)".into()));
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let error = candle_core::Error::WithBacktrace { inner, backtrace };
+        assert!(error.to_string().lines().count() > 1);
+        assert_eq!(
+            unavailable("cuda:1", true, &error).to_string(),
+            "device 'cuda:1' cannot be opened: DriverError(CUDA_ERROR_NO_DEVICE)"
+        );
+    }
 }
