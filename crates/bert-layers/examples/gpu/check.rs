@@ -50,7 +50,7 @@ pub fn check(device: DeviceChoice, folders: &[&str]) -> Done {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ").into()) }
 }
 
-/// Folders with a model and goldens of it.
+/// Folders with a model and goldens of ids; those called text-* have goldens of texts, and are there for their tokenizers.
 fn find(folder: &Path, found: &mut Vec<String>) -> Done {
     let folder = std::fs::canonicalize(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     if folder.join("goldens.safetensors").is_file() && folder.join("config.json").is_file() {
@@ -59,7 +59,8 @@ fn find(folder: &Path, found: &mut Vec<String>) -> Done {
     }
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
-        if path.is_dir() {
+        let of_texts = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("text-"));
+        if path.is_dir() && !of_texts {
             find(&path, found)?;
         }
     }
