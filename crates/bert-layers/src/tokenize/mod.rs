@@ -112,7 +112,7 @@ impl Tokenizer {
 
 /// Keeps BPE from remembering the words it has split. The library's memory of them belongs to the thread, not to the tokenizer, and
 /// outlives it: up to 10,000 words of the user's texts, 4 MB, per thread and per model ever loaded. Splitting words anew costs a fifth
-/// of BPE's speed, which is a hundred times the encoder's.
+/// of BPE's speed, which is a hundred times the encoder's. (An empty table of 73 bytes stays behind all the same.)
 fn forget_words(inner: &mut tokenizers::Tokenizer) {
     if let ModelWrapper::BPE(bpe) = inner.get_model() {
         let mut bpe = bpe.clone();
