@@ -91,6 +91,24 @@ pub fn release_freed() {
 /// Floats in a cache line.
 pub const LINE: usize = 16;
 
+/// Words that lie a multiple of this apart are in the same set of a first-level cache: 4 KiB, the smallest page, in most processors.
+pub(crate) const SET_SPAN: usize = 1024;
+
+/// Rows of numbers, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Strided<T> {
+    /// Their memory, as many times `stride` numbers as there are rows.
+    pub numbers: T,
+    /// From the start of a row to that of the next: at least a row's length. What lies between is nobody's.
+    pub stride: usize,
+}
+
+/// The stride of rows of `width` floats of which a product reads several at a time: such that they do not meet in one set of the
+/// first-level cache.
+pub fn stride_of(width: usize) -> usize {
+    if width > 0 && width.is_multiple_of(SET_SPAN) { width + LINE } else { width }
+}
+
 /// How many of the first elements to leave out so that the rest starts on a cache line. An allocator's blocks start somewhere in
 /// one; a vector load or store that straddles two lines costs two.
 pub fn to_line<T>(memory: &[T]) -> usize {

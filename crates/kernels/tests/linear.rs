@@ -2,7 +2,7 @@
 
 mod common;
 
-use bert_layers_kernels::{Activation, Epilogue, Kernels, PackedMatrix, Solo, Team};
+use bert_layers_kernels::{Activation, Epilogue, Kernels, PackedMatrix, Solo, Strided, Team, stride_of};
 use common::{Threads, all, assert_close, bits, noise};
 use proptest::prelude::*;
 
@@ -112,7 +112,7 @@ proptest! {
     /// The invariant of DESIGN.md: a row alone gives the bits that it gives among others, on any number of threads.
     #[test]
     fn a_row_gives_the_same_bits_whatever_surrounds_it(
-        rows in 1usize..60, inp in prop_oneof![1usize..90, 1000usize..1100], out in 1usize..200,
+        rows in 1usize..60, inp in prop_oneof![1usize..90, 1000usize..1100, Just(1024usize)], out in 1usize..200,
         threads in 1usize..9, seed: u64,
     ) {
         let (x, weight) = (noise(seed, rows * inp), noise(!seed, out * inp));
@@ -137,4 +137,36 @@ proptest! {
             }
         }
     }
+
+    /// Rows that lie apart give the bits of rows that touch, and what is between them stays as it was.
+    #[test]
+    fn gaps_between_rows_change_nothing(
+        rows in 1usize..40, inp in prop_oneof![1usize..90, 1500usize..1600], out in 1usize..200,
+        gaps in (0usize..40, 0usize..40), threads in 1usize..5, seed: u64,
+    ) {
+        let (x, weight, residual) = (noise(seed, rows * inp), noise(!seed, out * inp), noise(seed ^ 8, rows * out));
+        let apart = |numbers: &[f32], width: usize, gap: usize| -> Vec<f32> {
+            numbers.chunks_exact(width).flat_map(|row| row.iter().copied().chain(vec![f32::NAN; gap])).collect()
+        };
+        for kernels in all() {
+            let w = pack(kernels, &weight, out, inp);
+            let epilogue = |residual| Epilogue { activation: Activation::Gelu, residual: Some(residual), ..Epilogue::default() };
+            let want = run(kernels, &Solo, &x, &w, epilogue(&residual));
+            let (x, residual) = (apart(&x, inp, gaps.0), apart(&residual, out, gaps.1));
+            let mut got = vec![7.0; residual.len()];
+            let x = Strided { numbers: &x[..], stride: inp + gaps.0 };
+            let to = Strided { numbers: &mut got[..], stride: out + gaps.1 };
+            kernels.linear_strided(&Threads(threads), x, &w, epilogue(&residual), to);
+            for (got, want) in got.chunks_exact(out + gaps.1).zip(want.chunks_exact(out)) {
+                prop_assert_eq!(bits(&got[..out]), bits(want));
+                prop_assert!(got[out..].iter().all(|&between| between == 7.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_do_not_meet_in_one_set_of_the_cache() {
+    let widths = [0, 1, 384, 768, 1024, 1536, 3072, 4096];
+    assert_eq!(widths.map(stride_of), [0, 1, 384, 768, 1040, 1536, 3088, 4112]);
 }

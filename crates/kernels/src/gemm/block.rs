@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::product::{F32Product, Product, Start};
 use super::tile::{Ahead, STEP, Tile};
 use super::{Epilogue, Panels, gated};
-use crate::memory::LINE;
+use crate::memory::{LINE, SET_SPAN, Strided};
 use crate::output::Element;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST, Work};
 use crate::team::{Shared, piece};
@@ -40,6 +40,8 @@ pub(super) struct Block<'a, X, Y> {
     pub x: X,
     pub epilogue: Epilogue<'a>,
     pub out: Shared<'a, Y>,
+    /// From the start of a row of `out` to that of the next.
+    pub stride: usize,
     pub rows: Range<usize>,
     pub panels: Range<usize>,
     /// Into how many parts to cut the sums. More than one needs an `out` that holds unfinished sums exactly.
@@ -64,7 +66,10 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
         let Block { x, rows, panels, depths, .. } = &self;
         let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         let mut bias = Bias([0.0; 2 * WIDEST]);
-        let tiles = rows.len().div_ceil(S::TILE_ROWS);
+        // Rows that far apart meet in one set of the first-level cache, which has twelve ways (Zen 5, Golden Cove) and must hold
+        // the weights that come by, too: twelve rows took up to 1.6 times as long as eight, where another's threads use the core.
+        let most = if x.stride().is_multiple_of(SET_SPAN) { S::TILE_ROWS.min(8) } else { S::TILE_ROWS };
+        let tiles = rows.len().div_ceil(most);
         let Panels { steps, out, words, pairs, .. } = x.panels();
         let weights = words.as_ptr();
         // Results of a panel.
@@ -109,7 +114,7 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                         let direct = self.floats::<S>(&place);
                         let start = match direct {
                             _ if first => Start { at: bias.0.as_ptr(), stride: 0 },
-                            Some(at) => Start { at, stride: *out },
+                            Some(at) => Start { at, stride: self.stride },
                             None => {
                                 self.fetch(s, &place, &mut buffer);
                                 Start { at: buffer.0.as_ptr(), stride: S::PANEL }
@@ -117,7 +122,7 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                         };
                         self.expect(s, &place);
                         let direct = direct.filter(|_| !(last && self.epilogue.follows()));
-                        let (c, c_stride) = direct.map_or((buffer.0.as_mut_ptr(), S::PANEL), |at| (at, *out));
+                        let (c, c_stride) = direct.map_or((buffer.0.as_mut_ptr(), S::PANEL), |at| (at, self.stride));
                         let ahead = next.wrapping_add(tile * lines_per_step * steps * LINE).cast();
                         Tile {
                             product: x.product(place.rows.start, panel, start),
@@ -161,7 +166,7 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
     #[inline(always)]
     fn expect<S: Simd>(&self, s: S, place: &Place) {
         for row in place.rows.clone() {
-            let at = row * self.x.panels().out + place.columns.start;
+            let at = row * self.stride + place.columns.start;
             let out = self.out.at(at).cast::<f32>();
             s.prefetch(out);
             s.prefetch(out.wrapping_add(LINE));
@@ -176,7 +181,7 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
     /// The place itself, where it is a whole panel of floats.
     #[inline(always)]
     fn floats<S: Simd>(&self, place: &Place) -> Option<*mut f32> {
-        let at = place.rows.start * self.x.panels().out + place.columns.start;
+        let at = place.rows.start * self.stride + place.columns.start;
         if place.columns.len() == S::PANEL { Y::floats(self.out.at(at)) } else { None }
     }
 
@@ -188,7 +193,7 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
     unsafe fn fetch<S: Simd>(&self, s: S, place: &Place, buffer: &mut Buffer) {
         for (r, row) in place.rows.clone().enumerate() {
             for (v, lanes) in vectors(S::WIDTH, place.columns.len()) {
-                let from = self.out.at(row * self.x.panels().out + place.columns.start + v * S::WIDTH);
+                let from = self.out.at(row * self.stride + place.columns.start + v * S::WIDTH);
                 // SAFETY: inside out, by the caller's promise; inside the buffer, as it holds the largest tile.
                 unsafe {
                     let sums = Y::load_first(s, from, lanes);
@@ -207,7 +212,7 @@ impl<X: Operands, Y: Element> Block<'_, X, Y> {
         let residual = if last { self.epilogue.residual } else { None };
         let residual = residual.map(<[f32]>::as_ptr);
         for (r, row) in place.rows.clone().enumerate() {
-            let at = row * self.x.panels().out + place.columns.start;
+            let at = row * self.stride + place.columns.start;
             let from = buffer.0[r * S::PANEL..].as_ptr();
             // SAFETY: inside the buffer, as it holds the largest tile; inside out and the residual, which is as large, by the
             // caller's promise.
@@ -262,7 +267,7 @@ fn vectors(width: usize, columns: usize) -> impl Iterator<Item = (usize, usize)>
 /// f32 rows and weights.
 #[derive(Clone, Copy)]
 pub(super) struct F32Operands<'a> {
-    pub x: &'a [f32],
+    pub x: Strided<&'a [f32]>,
     pub panels: &'a Panels,
 }
 
@@ -277,7 +282,12 @@ impl Operands for F32Operands<'_> {
 
     #[inline(always)]
     fn row(&self, row: usize) -> *const f32 {
-        self.x[row * self.panels.inp..].as_ptr()
+        self.x.numbers[row * self.x.stride..].as_ptr()
+    }
+
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.x.stride
     }
 
     #[inline(always)]

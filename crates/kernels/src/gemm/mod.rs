@@ -28,6 +28,7 @@ pub(crate) use tile::{Ahead, Tile};
 use block::{Block, F32Operands, Operands};
 use pack::Panels;
 
+use crate::memory::Strided;
 use crate::output::Element;
 use crate::team::{Shared, Team, piece};
 use crate::{Activation, Kernels, team};
@@ -66,24 +67,48 @@ impl Kernels {
     /// # Panics
     /// If the sizes do not fit each other, or `w` was packed for another instruction set.
     pub fn linear(self, team: &dyn Team, x: &[f32], w: &PackedMatrix, epilogue: Epilogue<'_>, out: &mut [f32]) {
-        let rows = rows(self, &w.panels, out.len());
-        assert_eq!(x.len(), rows * w.inputs(), "linear: x of {rows} rows");
+        let (x, out) = (Strided { numbers: x, stride: w.inputs() }, Strided { numbers: out, stride: w.outputs() });
+        self.linear_strided(team, x, w, epilogue, out);
+    }
+
+    /// [`linear`](Self::linear) from rows to rows that need not touch each other. A residual's rows lie as those of `out`.
+    ///
+    /// # Panics
+    /// As there, or if rows overlap.
+    pub fn linear_strided(
+        self,
+        team: &dyn Team,
+        x: Strided<&[f32]>,
+        w: &PackedMatrix,
+        epilogue: Epilogue<'_>,
+        out: Strided<&mut [f32]>,
+    ) {
+        assert!(x.stride >= w.inputs() && out.stride >= w.outputs(), "linear: rows overlap");
+        let rows = rows(self, &w.panels, out.numbers.len(), out.stride);
+        assert_eq!(x.numbers.len(), rows * x.stride, "linear: x of {rows} rows");
         multiply(team, F32Operands { x, panels: &w.panels }, rows, epilogue, out);
     }
 }
 
 /// How many rows an output of that length has.
-fn rows(kernels: Kernels, w: &Panels, len: usize) -> usize {
+fn rows(kernels: Kernels, w: &Panels, len: usize, stride: usize) -> usize {
     assert_eq!(w.kernels, kernels, "linear: weights packed for another instruction set");
     if len == 0 {
         return 0;
     }
-    assert!(w.out > 0 && len.is_multiple_of(w.out), "linear: rows of {} in {len}", w.out);
-    len / w.out
+    assert!(stride > 0 && len.is_multiple_of(stride), "linear: rows of {stride} in {len}");
+    len / stride
 }
 
 /// The linear layer of any precision.
-fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, epilogue: Epilogue<'_>, out: &mut [Y]) {
+fn multiply<X: Operands + Sync, Y: Element>(
+    team: &dyn Team,
+    x: X,
+    rows: usize,
+    epilogue: Epilogue<'_>,
+    out: Strided<&mut [Y]>,
+) {
+    let Strided { numbers: out, stride } = out;
     if rows == 0 {
         return;
     }
@@ -113,7 +138,7 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
             }
             (_, None) => std::ptr::null(),
         };
-        X::Product::vectorize(w.kernels, Block { x, epilogue, out, rows, panels, depths, then });
+        X::Product::vectorize(w.kernels, Block { x, epilogue, out, stride, rows, panels, depths, then });
     });
 }
 

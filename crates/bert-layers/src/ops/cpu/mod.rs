@@ -9,13 +9,16 @@
 mod disentangled;
 mod linear;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bert_layers_kernels::{
-    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Table, Team,
+    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Strided,
+    Table, Team,
 };
 
 pub use self::disentangled::Disentangled;
@@ -93,20 +96,24 @@ impl Cpu {
         activation: Activation,
         residual: Option<&[f32]>,
         next: Option<&Linear>,
-        out: &mut [f32],
+        out: &mut Rows<'_>,
     ) -> Result<()> {
+        let (stride, out) = (out.stride(), out.f32_mut());
         let upcoming = next.and_then(Linear::upcoming);
         let epilogue = Epilogue { bias: linear.bias(), activation, residual, upcoming };
         match &linear.matrix {
             Matrix::F32(matrix) => {
                 // In blocks of rows, so that a cancelled call ends soon.
-                let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
-                for (i, out) in out.chunks_mut(CANCEL_ROWS * outputs).enumerate() {
+                for (i, out) in out.chunks_mut(CANCEL_ROWS * stride).enumerate() {
                     self.cancel.check()?;
-                    let rows = i * CANCEL_ROWS..i * CANCEL_ROWS + out.len() / outputs;
-                    let residual = residual.map(|r| &r[rows.start * outputs..rows.end * outputs]);
-                    let x = &x.f32()[rows.start * inputs..rows.end * inputs];
-                    self.kernels.linear(&*self.team, x, matrix, Epilogue { residual, ..epilogue }, out);
+                    let rows = i * CANCEL_ROWS..i * CANCEL_ROWS + out.len() / stride;
+                    let residual = residual.map(|r| &r[rows.start * stride..rows.end * stride]);
+                    let x = Strided {
+                        numbers: &x.f32()[rows.start * x.stride()..rows.end * x.stride()],
+                        stride: x.stride(),
+                    };
+                    let out = Strided { numbers: out, stride };
+                    self.kernels.linear_strided(&*self.team, x, matrix, Epilogue { residual, ..epilogue }, out);
                 }
             }
             Matrix::Bf16(matrix) => {
@@ -246,7 +253,7 @@ impl Ops for Cpu {
     fn project<'r>(&self, x: &Rows<'_>, linear: &Linear, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, None, None, out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, None, None, &mut out)?;
         Ok(out)
     }
 
@@ -280,8 +287,11 @@ impl Ops for Cpu {
                 Ok(Rows::low_only(count, width, Low::Int8(out)))
             }
             _ => {
-                let mut out = self.scratch.rows(count, width, None)?;
-                self.multiply(x, linear, activation, None, reader.linear(), out.f32_mut())?;
+                let mut out = match reader {
+                    For::Linear(Linear { matrix: Matrix::F32(_), .. }) => self.scratch.inputs(count, width)?,
+                    _ => self.scratch.rows(count, width, None)?,
+                };
+                self.multiply(x, linear, activation, None, reader.linear(), &mut out)?;
                 Ok(out)
             }
         }
@@ -298,7 +308,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), next, out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), next, &mut out)?;
         self.norm_in_place(norm, out, next)
     }
 
@@ -311,7 +321,7 @@ impl Ops for Cpu {
     ) -> Result<Rows<'r>> {
         self.cancel.check()?;
         let mut out = self.scratch.rows(x.count(), linear.outputs(), keep)?;
-        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), None, out.f32_mut())?;
+        self.multiply(x, linear, Activation::Identity, Some(residual.f32()), None, &mut out)?;
         Ok(out)
     }
 
@@ -431,14 +441,14 @@ impl Ops for Cpu {
     }
 
     fn select(&self, x: &Rows<'_>, rows: &[usize]) -> Result<Rows<'static>> {
-        let width = x.width();
+        let (width, stride) = (x.width(), x.stride());
         if let (Low::Bf16(low), []) = (x.low(), x.f32()) {
             let mut out = self.scratch.bf16(rows.len() * width)?;
-            pick(low, rows, width, &mut out);
+            pick(low, width, rows, width, &mut out);
             return Ok(Rows::low_only(rows.len(), width, Low::Bf16(out)));
         }
         let mut out = self.scratch.rows(rows.len(), width, None)?;
-        pick(x.f32(), rows, width, out.f32_mut());
+        pick(x.f32(), stride, rows, width, out.f32_mut());
         Ok(out)
     }
 
@@ -447,10 +457,10 @@ impl Ops for Cpu {
     }
 }
 
-/// These rows of `from`, in this order.
-fn pick<T: Copy>(from: &[T], rows: &[usize], width: usize, to: &mut [T]) {
+/// These rows of `from`, which lie `stride` apart, in this order.
+fn pick<T: Copy>(from: &[T], stride: usize, rows: &[usize], width: usize, to: &mut [T]) {
     for (to, &row) in to.chunks_exact_mut(width).zip(rows) {
-        to.copy_from_slice(&from[row * width..(row + 1) * width]);
+        to.copy_from_slice(&from[row * stride..][..width]);
     }
 }
 

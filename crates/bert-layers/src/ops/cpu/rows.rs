@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bert_layers_kernels::{Bf16, LINE, PackedInt8, QuantizedRows, to_line, try_zeroed};
+use bert_layers_kernels::{Bf16, LINE, PackedInt8, QuantizedRows, stride_of, to_line, try_zeroed};
 
 use crate::Result;
 
@@ -11,6 +11,8 @@ use crate::Result;
 pub struct Rows<'r> {
     count: usize,
     width: usize,
+    /// From the start of a row in f32 to that of the next.
+    stride: usize,
     f32: F32<'r>,
     low: Low,
 }
@@ -37,7 +39,7 @@ pub enum Low {
 impl<'r> Rows<'r> {
     /// Rows that exist in a lower precision only.
     pub fn low_only(count: usize, width: usize, low: Low) -> Self {
-        Self { count, width, f32: F32::None, low }
+        Self { count, width, stride: width, f32: F32::None, low }
     }
 
     pub fn count(&self) -> usize {
@@ -46,6 +48,11 @@ impl<'r> Rows<'r> {
 
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// From the start of a row in f32 to that of the next: more than `width` only where a linear layer is the only reader.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 
     pub fn low(&self) -> &Low {
@@ -91,7 +98,13 @@ impl Scratch {
             Some(rows) => F32::Kept(rows),
             None => F32::Scratch(ScratchRows::take(self, count * width, |len| Ok(try_zeroed(len)?))?),
         };
-        Ok(Rows { count, width, f32, low: Low::None })
+        Ok(Rows { count, width, stride: width, f32, low: Low::None })
+    }
+
+    /// Rows in f32 that only a linear layer reads, as far apart as is good for that.
+    pub fn inputs(self: &Arc<Self>, count: usize, width: usize) -> Result<Rows<'static>> {
+        let stride = stride_of(width);
+        Ok(Rows { width, ..self.rows(count, stride, None)? })
     }
 
     pub fn bf16(self: &Arc<Self>, len: usize) -> Result<ScratchRows<Bf16>> {
