@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = |i: usize, default| numbers.get(i).copied().unwrap_or(default);
     let (rounds, texts, tokens) = (number(0, 5), number(1, 32), number(2, 128));
     let folder = stock::folder();
+    println!("{folder}");
     let ids = stock::ids(texts, tokens);
     let inputs: Vec<Input> =
         ids.iter().map(|ids| Input::Ids { ids: ids.clone(), type_ids: None, attention_mask: None }).collect();
