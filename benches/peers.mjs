@@ -142,5 +142,5 @@ if (values.record) {
     .replace(/[^\w.-]+/g, '-')
   mkdirSync(join(HERE, 'record'), { recursive: true })
   const record = { processor: cpus()[0].model, threads: Number(values.threads), node: process.version, figures }
-  writeFileSync(join(HERE, 'record', `${processor}.json`), `${JSON.stringify(record, null, 1)}\n`)
+  writeFileSync(join(HERE, 'record', `${processor}.json`), `${JSON.stringify(record, null, 2)}\n`)
 }
