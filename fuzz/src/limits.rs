@@ -15,25 +15,19 @@ const ALLOWANCE: usize = 16 << 20;
 /// Of the processor, so that a machine that does other things makes no findings. Most inputs take a thousandth.
 const TIME: Duration = Duration::from_secs(2);
 
-/// Runs a job, and panics if it took more than an input of so many bytes may take: twice in a row, as now and then a table of the
-/// whole process grows, such as tokenizers' of all BPE models that a thread has used (73 bytes each).
-pub fn within(input: usize, job: impl Fn()) {
-    if let Some(what) = over(input, &job).and_then(|_| over(input, &job)) {
-        found(&what);
-    }
-}
-
-/// What of a job was too much.
-fn over(input: usize, job: impl Fn()) -> Option<String> {
+/// Runs a job, and panics if it took more than an input of so many bytes may take.
+pub fn within<T>(input: usize, job: impl FnOnce() -> T) -> T {
     MEMORY.reset_peak_usage();
     let (before, started) = (MEMORY.current_usage(), time());
-    job();
+    let result = job();
     let (taken, time) = (MEMORY.peak_usage().saturating_sub(before), time().saturating_sub(started));
-    match (taken > 4 * input + ALLOWANCE, time > TIME) {
-        (true, _) => Some(format!("{taken} bytes of memory for {input} bytes of input")),
-        (_, true) => Some(format!("{time:?} for {input} bytes of input")),
-        _ => None,
+    if taken > 4 * input + ALLOWANCE {
+        found(&format!("{taken} bytes of memory for {input} bytes of input"));
     }
+    if time > TIME {
+        found(&format!("{time:?} for {input} bytes of input"));
+    }
+    result
 }
 
 /// Says what was found, which the silenced panic hook would not, and ends.
