@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ahash::AHashMap;
 use serde_json::{Map, json};
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
@@ -56,7 +57,7 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     let add_prefix_space = config.flag("add_prefix_space")?.unwrap_or(false);
     let trim_offsets = config.flag("trim_offsets")?.unwrap_or(true);
 
-    let builder = BPE::builder().vocab_and_merges(vocab, merges);
+    let builder = BPE::builder().vocab_and_merges(vocab, merges).cache_capacity(0); // as `forget_words` says
     // The library answers some contradictions of the two files with a panic.
     let model = caught(|| builder.build()).map_err(|e| Error::invalid_file(&merges_txt, e))?;
     let mut tokenizer = Tokenizer::new(model);
@@ -70,6 +71,17 @@ pub(super) fn load(folder: &Path, config: &Config) -> Result<Tokenizer> {
     }
     add_tokens(&mut tokenizer, config, special)?;
     Ok(tokenizer)
+}
+
+/// Keeps BPE from remembering the words it has split. The library's memory of them belongs to the thread, not to the tokenizer, and
+/// outlives it: up to 10,000 words of the user's texts, 4 MB, per thread and per model ever loaded. Splitting words anew costs a fifth
+/// of BPE's speed, which is a hundred times the encoder's. (An empty table of 73 bytes stays behind all the same.)
+pub(super) fn forget_words(tokenizer: &mut Tokenizer) {
+    if let ModelWrapper::BPE(bpe) = tokenizer.get_model() {
+        let mut bpe = bpe.clone();
+        bpe.resize_cache(0);
+        tokenizer.with_model(bpe);
+    }
 }
 
 /// Whether it is DeBERTa's: the class says so, or, as microsoft/deberta-base names none, the vocabulary's own special tokens.

@@ -86,6 +86,7 @@ fn from_json(path: &Path, config: &Config) -> Result<tokenizers::Tokenizer> {
     limits::check(&bytes, path)?;
     let malformed = |reason: String| Error::invalid_file(path, format!("is malformed: {reason}"));
     let mut tokenizer = caught(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(malformed)?;
+    bpe::forget_words(&mut tokenizer);
     if let Some(NormalizerWrapper::BertNormalizer(file)) = tokenizer.get_normalizer() {
         let normalizer = BertNormalizer::new(
             file.clean_text,

@@ -41,7 +41,6 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);
         limits::check_model(inner.get_model())?;
-        forget_words(&mut inner);
         let unknown = match inner.get_model() {
             ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
             ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
@@ -107,17 +106,6 @@ impl Tokenizer {
     fn encode<'s>(&self, input: impl Into<EncodeInput<'s>>, add_special_tokens: bool) -> Result<Encoding> {
         caught(|| self.inner.encode(input, add_special_tokens))
             .map_err(|e| Error::ModelInvalid(format!("the tokenizer cannot encode this text: {e}")))
-    }
-}
-
-/// Keeps BPE from remembering the words it has split. The library's memory of them belongs to the thread, not to the tokenizer, and
-/// outlives it: up to 10,000 words of the user's texts, 4 MB, per thread and per model ever loaded. Splitting words anew costs a fifth
-/// of BPE's speed, which is a hundred times the encoder's. (An empty table of 73 bytes stays behind all the same.)
-fn forget_words(inner: &mut tokenizers::Tokenizer) {
-    if let ModelWrapper::BPE(bpe) = inner.get_model() {
-        let mut bpe = bpe.clone();
-        bpe.resize_cache(0);
-        inner.with_model(bpe);
     }
 }
 
