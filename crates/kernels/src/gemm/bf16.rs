@@ -4,7 +4,7 @@ use super::block::Operands;
 use super::product::{Bf16Product, Start};
 use super::{Epilogue, PackedBf16, Panels, multiply, rows};
 use crate::bf16::pairs;
-use crate::memory::{Strided, with_scratch, words_mut};
+use crate::memory::{with_scratch, words_mut};
 use crate::{Bf16, Kernels, Output, Team};
 
 impl Kernels {
@@ -22,14 +22,13 @@ impl Kernels {
         out: impl Into<Output<'a>>,
     ) {
         let out = out.into();
-        let (stride, inp) = (w.outputs(), w.inputs());
-        let rows = rows(self, &w.panels, out.len(), stride);
+        let (rows, inp) = (rows(self, &w.panels, out.len(), w.outputs()), w.inputs());
         assert_eq!(x.len(), rows * inp, "linear: x of {rows} rows");
         let run = |x: *const Bf16| {
             let operands = Bf16Operands { x: x.cast(), panels: &w.panels };
             match out {
-                Output::F32(out) => multiply(team, operands, rows, epilogue, Strided { numbers: out, stride }),
-                Output::Bf16(out) => multiply(team, operands, rows, epilogue, Strided { numbers: out, stride }),
+                Output::F32(out) => multiply(team, operands, rows, epilogue, out),
+                Output::Bf16(out) => multiply(team, operands, rows, epilogue, out),
             }
         };
         if inp.is_multiple_of(2) {

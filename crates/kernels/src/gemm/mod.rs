@@ -86,7 +86,7 @@ impl Kernels {
         assert!(x.stride >= w.inputs() && out.stride >= w.outputs(), "linear: rows overlap");
         let rows = rows(self, &w.panels, out.numbers.len(), out.stride);
         assert_eq!(x.numbers.len(), rows * x.stride, "linear: x of {rows} rows");
-        multiply(team, F32Operands { x, panels: &w.panels }, rows, epilogue, out);
+        multiply(team, F32Operands { x, panels: &w.panels }, rows, epilogue, out.numbers);
     }
 }
 
@@ -101,17 +101,11 @@ fn rows(kernels: Kernels, w: &Panels, len: usize, stride: usize) -> usize {
 }
 
 /// The linear layer of any precision.
-fn multiply<X: Operands + Sync, Y: Element>(
-    team: &dyn Team,
-    x: X,
-    rows: usize,
-    epilogue: Epilogue<'_>,
-    out: Strided<&mut [Y]>,
-) {
-    let Strided { numbers: out, stride } = out;
+fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, epilogue: Epilogue<'_>, out: &mut [Y]) {
     if rows == 0 {
         return;
     }
+    let stride = out.len() / rows;
     let w = x.panels();
     if let Some(bias) = epilogue.bias {
         assert_eq!(bias.len(), if w.pairs { 2 * w.out } else { w.out }, "linear: bias");

@@ -13,7 +13,7 @@ use super::pack::Panels;
 use super::product::Start;
 use super::{Epilogue, ROWS, multiply, rows};
 use crate::convert::{Target, convert_rows};
-use crate::memory::{LINE, Strided, with_scratch};
+use crate::memory::{LINE, with_scratch};
 use crate::quantized::Int8Rows;
 use crate::simd::Simd;
 use crate::team::piece;
@@ -38,15 +38,12 @@ impl Kernels {
         out: impl Into<Output<'a>>,
     ) {
         let out = out.into();
-        let stride = w.outputs();
-        let rows = rows(self, &w.panels, out.len(), stride);
+        let rows = rows(self, &w.panels, out.len(), w.outputs());
         assert_eq!((x.inp, x.kept), (w.inputs(), w.outliers().len()), "linear: x quantized for another matrix");
         assert_eq!(x.len(), rows, "linear: rows of x");
         match out {
-            Output::F32(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, Strided { numbers: out, stride }),
-            Output::Bf16(out) => {
-                multiply(team, Int8Operands { x, w }, rows, epilogue, Strided { numbers: out, stride })
-            }
+            Output::F32(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
+            Output::Bf16(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
         }
     }
 }
