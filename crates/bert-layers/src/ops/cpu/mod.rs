@@ -8,7 +8,9 @@
 
 mod disentangled;
 mod linear;
+mod multiply;
 mod rows;
+mod scoring;
 #[cfg(test)]
 mod tests;
 
@@ -16,23 +18,18 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bert_layers_kernels::{
-    self as kernels, Activation, Bf16, Converted, Epilogue, Heads, Kernels, Lookup, PackedInt8, Scoring, Strided,
-    Table, Team,
-};
+use bert_layers_kernels::{Activation, Bf16, Converted, Epilogue, Kernels, Lookup, Table, Team};
 
 pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
 pub(crate) use self::linear::outliers;
 use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
-use self::rows::{Lent, Low, Scratch, ScratchInt8, ScratchRows};
+use self::rows::{Low, Scratch};
+use self::scoring::with_scoring;
 use super::{Attention, Distances, For, Layer, Ops};
 use crate::weights::Tensor;
 use crate::{Cancel, Dtype, Result};
-
-/// Rows that are computed between two looks at the cancel flag.
-const CANCEL_ROWS: usize = 256;
 
 /// The kernels, the threads that work together on one chunk, and the flag that stops them.
 #[derive(Clone)]
@@ -88,49 +85,6 @@ impl Cpu {
         self.kernels
     }
 
-    /// `out = activation(x · Wᵀ + b) + residual` in f32.
-    fn multiply(
-        &self,
-        x: &Rows<'_>,
-        linear: &Linear,
-        activation: Activation,
-        residual: Option<&[f32]>,
-        next: Option<&Linear>,
-        out: &mut Rows<'_>,
-    ) -> Result<()> {
-        let (stride, out) = (out.stride(), out.f32_mut());
-        let upcoming = next.and_then(Linear::upcoming);
-        let epilogue = Epilogue { bias: linear.bias(), activation, residual, upcoming };
-        match &linear.matrix {
-            Matrix::F32(matrix) => {
-                // In blocks of rows, so that a cancelled call ends soon.
-                for (i, out) in out.chunks_mut(CANCEL_ROWS * stride).enumerate() {
-                    self.cancel.check()?;
-                    let rows = i * CANCEL_ROWS..i * CANCEL_ROWS + out.len() / stride;
-                    let residual = residual.map(|r| &r[rows.start * stride..rows.end * stride]);
-                    let x = Strided {
-                        numbers: &x.f32()[rows.start * x.stride()..rows.end * x.stride()],
-                        stride: x.stride(),
-                    };
-                    let out = Strided { numbers: out, stride };
-                    self.kernels.linear_strided(&*self.team, x, matrix, Epilogue { residual, ..epilogue }, out);
-                }
-            }
-            Matrix::Bf16(matrix) => {
-                self.kernels.linear_bf16(&*self.team, &self.as_bf16(x)?, matrix, epilogue, out);
-            }
-            Matrix::Int8(matrix) => {
-                let x = self.as_int8(x, matrix)?;
-                self.kernels.linear_int8(&*self.team, x.rows(0..x.len()), matrix, epilogue, out);
-            }
-            Matrix::Unsettled(unsettled) => {
-                unsettled.look_at(x.f32());
-                self.kernels.linear(&*self.team, x.f32(), unsettled.matrix(), epilogue, out);
-            }
-        }
-        Ok(())
-    }
-
     /// Sums of table rows.
     fn sum<'r>(&self, lookups: &[(&Embedding, &[u32])], width: usize, keep: Option<&'r mut [f32]>) -> Result<Rows<'r>> {
         self.cancel.check()?;
@@ -139,52 +93,6 @@ impl Cpu {
         let mut out = self.scratch.rows(count, width, keep)?;
         self.kernels.embed(&*self.team, &tables, width, out.f32_mut());
         Ok(out)
-    }
-
-    /// Rows in bf16: as whoever produced them converted them, or converted now.
-    fn as_bf16<'a>(&self, x: &'a Rows<'_>) -> Result<Lent<'a, ScratchRows<Bf16>>> {
-        if let Low::Bf16(low) = x.low() {
-            return Ok(Lent::Borrowed(low));
-        }
-        let mut out = self.scratch.bf16(x.f32().len())?;
-        self.kernels.convert(&*self.team, x.f32(), x.width(), Converted::Bf16(&mut out));
-        Ok(Lent::Own(out))
-    }
-
-    /// Rows quantized for a matrix, likewise.
-    fn as_int8<'a>(&self, x: &'a Rows<'_>, matrix: &PackedInt8) -> Result<Lent<'a, ScratchInt8>> {
-        if let Low::Int8(low) = x.low() {
-            return Ok(Lent::Borrowed(low));
-        }
-        let mut out = self.scratch.int8(matrix, x.count())?;
-        self.kernels.convert(&*self.team, x.f32(), x.width(), Converted::Int8(matrix, &mut out));
-        Ok(Lent::Own(out))
-    }
-
-    /// Norms rows in place, and converts them for who reads them next.
-    fn norm_in_place<'r>(&self, norm: &LayerNorm, mut rows: Rows<'r>, next: Option<&Linear>) -> Result<Rows<'r>> {
-        let LayerNorm { weight, bias, eps } = norm;
-        let bias = bias.as_deref();
-        let low = match next.map(|next| &next.matrix) {
-            Some(Matrix::Bf16(_)) => {
-                let mut low = self.scratch.bf16(rows.f32().len())?;
-                let to = Converted::Bf16(&mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
-                Low::Bf16(low)
-            }
-            Some(Matrix::Int8(matrix)) => {
-                let mut low = self.scratch.int8(matrix, rows.count())?;
-                let to = Converted::Int8(matrix, &mut low);
-                self.kernels.layer_norm_converting(&*self.team, rows.f32_mut(), weight, bias, *eps, to);
-                Low::Int8(low)
-            }
-            _ => {
-                self.kernels.layer_norm_in_place(&*self.team, rows.f32_mut(), weight, bias, *eps);
-                Low::None
-            }
-        };
-        rows.set_low(low);
-        Ok(rows)
     }
 }
 
@@ -461,30 +369,5 @@ impl Ops for Cpu {
 fn pick<T: Copy>(from: &[T], stride: usize, rows: &[usize], width: usize, to: &mut [T]) {
     for (to, &row) in to.chunks_exact_mut(width).zip(rows) {
         to.copy_from_slice(&from[row * stride..][..width]);
-    }
-}
-
-/// Calls `f` with what the kernels need to know of how queries and keys become scores.
-fn with_scoring<R>(
-    attention: &Attention<'_, Disentangled>,
-    hidden: usize,
-    f: impl FnOnce(Scoring<'_>) -> Result<R>,
-) -> Result<R> {
-    let dim = hidden / attention.heads;
-    let terms = attention.disentangled.map_or(1, |disentangled| disentangled.terms);
-    let scoring = Scoring {
-        heads: Heads { count: attention.heads, dim, scale: 1.0 / ((dim * terms) as f32).sqrt() },
-        bias: attention.bias,
-        disentangled: attention.disentangled.map(Disentangled::tables),
-        rotary: None,
-        window: attention.window,
-    };
-    match attention.rotary {
-        None => f(scoring),
-        Some(rotary) => {
-            let angles = rotary.angles(attention.longest())?;
-            let turn = kernels::Rotary { cos: &angles.cos, sin: &angles.sin, pairs: rotary.pairs() };
-            f(Scoring { rotary: Some(turn), ..scoring })
-        }
     }
 }

@@ -1,5 +1,6 @@
 use bert_layers_kernels::Solo;
 
+use super::multiply::CANCEL_ROWS;
 use super::*;
 
 /// Numbers between −½ and ½.
