@@ -32,18 +32,23 @@ pub(crate) fn tokens(tokenizer: Option<&Tokenizer>, config: &ModelConfig) -> Res
     let crew = Crew::start(1).map_err(|e| Error::Internal(e.to_string()))?;
     let tokenize = |inputs: &[Input]| tokenize(&crew, tokenizer, inputs, true, OffsetUnit::Byte, &Cancel::new());
     let longest = config.max_tokens().min(64);
-    let mut ids: Vec<Vec<u32>> = match tokenizer {
-        Some(_) => {
-            let tokens = tokenize(&TEXTS.map(Input::from))?;
-            (0..tokens.texts()).map(|text| tokens.ids[tokens.rows(text)].to_vec()).collect()
-        }
+    let ids: Vec<Vec<u32>> = match tokenizer {
+        // One after the other: a tokenizer that replaces much makes long texts of them.
+        Some(_) => TEXTS
+            .iter()
+            .map(|&text| {
+                let mut ids = tokenize(&[text.into()])?.ids;
+                ids.truncate(longest);
+                ids.shrink_to_fit();
+                Ok(ids)
+            })
+            .collect::<Result<_>>()?,
         None => {
             // Steps of a number that shares no divisor with most sizes reach everywhere.
             let id = |i: usize| (i * 7919 % config.vocab_size()) as u32;
-            (0..TEXTS.len()).map(|text| (0..24).map(|i| id(24 * text + i)).collect()).collect()
+            (0..TEXTS.len()).map(|text| (0..longest.min(24)).map(|i| id(24 * text + i)).collect()).collect()
         }
     };
-    ids.iter_mut().for_each(|ids| ids.truncate(longest));
     let inputs: Vec<Input> =
         ids.into_iter().map(|ids| Input::Ids { ids, type_ids: None, attention_mask: None }).collect();
     tokenize(&inputs)
