@@ -105,7 +105,8 @@ impl Kernels {
     /// What this processor can run, best first; the portable set, which everything can run, is last.
     ///
     /// "avx512", "avx2" and "neon" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
-    /// without them, "avx512-base", "avx2-base" and "neon-base", are there as well: what older processors run.
+    /// without them, "avx512-base", "avx2-base" and "neon-base", are there as well, and "avx512-vnni" with the one for int8: what
+    /// older processors run.
     pub fn available() -> Vec<Kernels> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -115,6 +116,9 @@ impl Kernels {
                 let base = Set::Avx512 { f32, bf16: None, int8: None, avx2 };
                 if bf16.is_some() || int8.is_some() {
                     sets.push(Kernels { name: "avx512", set: Set::Avx512 { f32, bf16, int8, avx2 } });
+                    if bf16.is_some() {
+                        sets.push(Kernels { name: "avx512-vnni", set: Set::Avx512 { f32, bf16: None, int8, avx2 } });
+                    }
                     sets.push(Kernels { name: "avx512-base", set: base });
                 } else {
                     sets.push(Kernels { name: "avx512", set: base });
@@ -208,6 +212,8 @@ impl Kernels {
     pub(crate) fn vectorize_int8<W: Work>(self, work: W) -> W::Output {
         match self.set {
             Set::Portable(simd) => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 { bf16: Some(simd), .. } => simd.vectorize(work), // which has the dot products of int8, too
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { int8: Some(simd), .. } => simd.vectorize(work),
             #[cfg(target_arch = "x86_64")]

@@ -24,6 +24,19 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.scale(p, n)
 }
 
+/// 2ˣ for x ≤ 0, within 8e-5 of its size, in half the steps of [`exp`]; 0 below −160.
+#[inline(always)]
+pub(crate) fn rough_exp2<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = s.max(s.splat(-160.0), x);
+    let n = s.round(x);
+    let r = s.sub(x, n);
+    let mut p = s.splat(5.517_167e-2);
+    for coefficient in [0.242_611_12, 0.693_261, 0.999_928_1] {
+        p = s.fma(p, r, s.splat(coefficient));
+    }
+    s.scale(p, n)
+}
+
 /// 1 / (1 + e⁻ˣ).
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
@@ -102,4 +115,42 @@ pub(crate) fn rough_normal_cdf<S: Simd>(s: S, x: S::V) -> S::V {
         p = s.fma(p, square, s.splat(coefficient));
     }
     s.fma(p, x, s.splat(0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kernels;
+    use crate::simd::{WIDEST, Work};
+
+    struct RoughExp2<'a>(&'a [f32]);
+
+    impl Work for RoughExp2<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<f32> {
+            let mut results = Vec::new();
+            for x in self.0.chunks(S::WIDTH) {
+                let mut lanes = [0.0; WIDEST];
+                // SAFETY: a chunk has at most a vector's floats, the lanes at least.
+                unsafe { s.store(lanes.as_mut_ptr(), rough_exp2(s, s.load_first(x.as_ptr(), x.len(), 0.0))) };
+                results.extend(&lanes[..x.len()]);
+            }
+            results
+        }
+    }
+
+    #[test]
+    fn a_rough_power_is_within_its_bound() {
+        let x: Vec<f32> = (0..=126_000).map(|i| i as f32 * -1e-3).collect();
+        for kernels in Kernels::available() {
+            for (x, y) in x.iter().zip(kernels.vectorize(RoughExp2(&x))) {
+                let error = f64::from(y) / f64::from(*x).exp2() - 1.0;
+                assert!(error.abs() < 8e-5, "{} 2^{x} = {y}: {error:e}", kernels.name());
+            }
+            let ends = kernels.vectorize(RoughExp2(&[-160.0, -1e30, f32::NEG_INFINITY, f32::NAN]));
+            assert!(ends[..3] == [0.0; 3] && ends[3].is_nan(), "{} {ends:?}", kernels.name());
+        }
+    }
 }

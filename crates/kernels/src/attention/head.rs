@@ -8,7 +8,6 @@ use super::number::Number;
 use super::window::{most_scores, near, near_from_panel};
 use super::{Heads, Rotary, Scoring};
 use crate::gemm::{Ahead, Product, Start, Tile};
-use crate::math::exp;
 use crate::memory::{LINE, words_mut};
 use crate::output::Element;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST, Work};
@@ -382,7 +381,7 @@ fn softmax<N: Number, S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
     let start = row.as_mut_ptr();
     let mut largest = [s.splat(f32::MIN); 2];
     let mut total = [s.splat(0.0); 2];
-    let scale = s.splat(scale);
+    let scale = s.splat(scale * N::EXPONENT);
     // SAFETY: a row is a whole number of panels, each of two vectors.
     unsafe {
         for i in (0..row.len()).step_by(S::PANEL) {
@@ -393,7 +392,7 @@ fn softmax<N: Number, S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
         for i in (0..row.len()).step_by(S::PANEL) {
             for (half, total) in total.iter_mut().enumerate() {
                 let at = i + half * S::WIDTH;
-                let weight = exp(s, s.mul(s.sub(s.load(start.add(at)), largest), scale));
+                let weight = N::power(s, s.mul(s.sub(s.load(start.add(at)), largest), scale));
                 N::store_weights(s, start, at, weight);
                 *total = s.add(*total, weight);
             }

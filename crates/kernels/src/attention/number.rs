@@ -3,6 +3,7 @@
 use crate::Bf16;
 use crate::bf16::{pair, round_row};
 use crate::gemm::{Bf16Product, F32Product, Product, Start};
+use crate::math::{exp, rough_exp2};
 use crate::output::Element;
 use crate::simd::Simd;
 
@@ -22,6 +23,12 @@ pub(super) trait Number: Element + Default + Sync {
     /// Words of which each holds the numbers that have the same place in as many rows as a word holds numbers: the first row
     /// and, if there are two, the second one, which is absent, so zeros, if there is no such row.
     fn beside(first: &[Self], second: Option<&[Self]>, to: &mut [u32]);
+
+    /// What exponents of e are multiplied with for [`power`](Self::power).
+    const EXPONENT: f32;
+
+    /// e to the power of `exponent` / `EXPONENT` ≤ 0, so exactly that rounding it to these numbers costs more.
+    fn power<S: Simd>(s: S, exponent: S::V) -> S::V;
 
     /// Replaces a vector of weights at place `at` of a row of floats by numbers, which start where the row starts.
     ///
@@ -55,6 +62,13 @@ impl Number for f32 {
         for (word, x) in to.iter_mut().zip(first) {
             *word = x.to_bits();
         }
+    }
+
+    const EXPONENT: f32 = 1.0;
+
+    #[inline(always)]
+    fn power<S: Simd>(s: S, exponent: S::V) -> S::V {
+        exp(s, exponent)
     }
 
     #[inline(always)]
@@ -101,6 +115,13 @@ impl Number for Bf16 {
                 }
             }
         }
+    }
+
+    const EXPONENT: f32 = std::f32::consts::LOG2_E;
+
+    #[inline(always)]
+    fn power<S: Simd>(s: S, exponent: S::V) -> S::V {
+        rough_exp2(s, exponent)
     }
 
     #[inline(always)]

@@ -16,10 +16,10 @@ pub(crate) struct Avx512<const EXTENSION: u8 = NONE>(());
 
 /// Nothing more.
 pub(crate) const NONE: u8 = 0;
-/// AVX512_BF16.
-pub(crate) const BF16: u8 = 1;
 /// AVX512_VNNI: dot products of int8.
-pub(crate) const VNNI: u8 = 2;
+pub(crate) const VNNI: u8 = 1;
+/// AVX512_BF16 and AVX512_VNNI: no processor has the former alone, and results of int8 may be wanted in bf16.
+pub(crate) const BF16: u8 = 2;
 
 impl<const EXTENSION: u8> Avx512<EXTENSION> {
     pub(crate) fn detect() -> Option<Self> {
@@ -27,8 +27,12 @@ impl<const EXTENSION: u8> Avx512<EXTENSION> {
         let present =
             is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         let extended = match EXTENSION {
-            BF16 => is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw"),
             VNNI => is_x86_feature_detected!("avx512vnni"),
+            BF16 => {
+                is_x86_feature_detected!("avx512bf16")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
             _ => true,
         };
         (present && extended).then_some(Avx512(()))
@@ -62,7 +66,7 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
         fn plain<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
-        #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx512vnni,avx2,fma")]
         fn with_bf16<S: Simd, W: Work>(simd: S, work: W) -> W::Output {
             work.run(simd)
         }
@@ -247,7 +251,7 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
 
     #[inline(always)]
     fn dot_int8(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
-        if EXTENSION == VNNI {
+        if EXTENSION == VNNI || EXTENSION == BF16 {
             op!(_mm512_dpbusd_epi32(sum, a, b))
         } else {
             // Never the best choice: see `Kernels::vectorize_int8`.
