@@ -6,7 +6,7 @@
  * ```ts
  * import { Encoder } from 'bert-layers'
  *
- * await using bert = await Encoder.fromPretrained()
+ * await using bert = await Encoder.fromPretrained() // TypeScript ≥ 5.2 or Node.js ≥ 24; elsewhere call dispose()
  * const states = await bert.encode(['你好，世界！', 'Hello, world!'])
  * states.get(-1, 0) // Float32Array, [tokens of text 0 × hidden] of the last layer: a view, not a copy
  * ```
@@ -257,7 +257,10 @@ export interface EncoderConfig {
   readonly maxTokens: number
 }
 
-/** One input: a text, two texts that the model sees as a pair, words that are split already, or token ids. */
+/**
+ * One input: a text, two texts that the model sees as a pair, words that are split already, or token ids. An empty text is its special
+ * tokens alone.
+ */
 export type EncoderInput = string | TextInput | WordsInput | IdsInput
 
 /** A text, or a pair of texts: `[CLS] text [SEP] pair [SEP]`. */
@@ -463,7 +466,10 @@ export interface Embeddings<P extends Precision = 'float32'> {
   /** The inputs as the model saw them. With a prompt, offsets are into the text without it; the prompt's tokens have [0, 0]. */
   readonly texts: readonly TokenizedText[]
 
-  /** The vector of a text, or of one of its spans; a view. For an input with spans, `span` must be given. */
+  /**
+   * The vector of a text, or of one of its spans; a view. For an input with spans, `span` must be given. In JSON a typed array is an
+   * object: write `Array.from(vectors.get(0))`.
+   */
   get(text: number, span?: number): VectorData[P]
   /** The vectors of one layer, with combine 'none': `layer(k).get(i)`. Negative layers count from the model's end. */
   layer(layer: number): Embeddings<P>
@@ -794,16 +800,14 @@ export interface Word {
   tokens: [start: number, end: number]
 }
 
-/** Numbers in an array or a typed array (not of bigint). */
+/** Numbers in an array or a typed array: not of bigint, and not those in which `embed` gives bits ('binary', 'float16'). */
 export type NumericVector =
   | readonly number[]
   | Float32Array
   | Float64Array
   | Int8Array
-  | Uint8Array
   | Uint8ClampedArray
   | Int16Array
-  | Uint16Array
   | Int32Array
   | Uint32Array
 
@@ -811,7 +815,7 @@ export type NumericVector =
  * a·b = Σ aᵢbᵢ, in double precision.
  *
  * The three functions take numbers as they are. Of int8 vectors the cosine is that of the vectors; dot products and distances lack
- * their scales. What `precision` 'float16' and 'binary' give are bits, not numbers: their results would mean nothing.
+ * their scales. What `precision` 'float16' and 'binary' give are bits, not numbers, and refused.
  *
  * @throws {@link BertLayersError} ERR_INVALID_INPUT for vectors of different lengths, empty ones, or what are no numbers. NaN in
  *   a vector gives NaN. This goes for all three functions.

@@ -17,9 +17,10 @@ interface JsonOutput {
   hiddenStates: number[][][][]
 }
 
-async function encode(args: string[], input?: string | Uint8Array): Promise<string> {
+/** Its output; what it says beside is nothing, or what is expected. */
+async function encode(args: string[], input?: string | Uint8Array, says = /^$/): Promise<string> {
   const { code, stdout, stderr } = await runNode([CLI, 'encode', ...args], { input })
-  expect(stderr).toBe('')
+  expect(stderr).toMatch(says)
   expect(code).toBe(0)
   return stdout
 }
@@ -63,7 +64,7 @@ describe('text', () => {
 describe('json', () => {
   test('gives every number back exactly', async () => {
     const output = JSON.parse(
-      await encode(['Hello', 'a river 😀', '--format', 'json', '--layers', '0,-1']),
+      await encode(['Hello', 'a river 😀', '--format', 'json', '--layers', '0,-1'], '', /^text 1: 1 of 3 pieces.*\n$/),
     ) as JsonOutput
     await using bert = await Encoder.fromPretrained()
     const states = await bert.encode(['Hello', 'a river 😀'], { layers: [0, -1] })
@@ -75,7 +76,7 @@ describe('json', () => {
       dtype: 'float32',
     })
     expect(output.layers).toEqual([0, 6])
-    expect(output.texts).toEqual(states.texts.map(({ text, tokens, ids, offsets }) => ({ text, tokens, ids, offsets })))
+    expect(output.texts).toEqual(JSON.parse(JSON.stringify(states.texts)))
     expect(output.hiddenStates.map(texts => texts.map(tokens => tokens.length))).toEqual([
       states.texts.map(text => text.ids.length),
       states.texts.map(text => text.ids.length),
@@ -172,9 +173,9 @@ describe('npy and safetensors', () => {
 })
 
 describe('embed', () => {
-  async function embed(args: string[], input?: string): Promise<string> {
+  async function embed(args: string[], input?: string, says = /^$/): Promise<string> {
     const { code, stdout, stderr } = await runNode([CLI, 'embed', ...args], { input })
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(says) })
     return stdout
   }
 
@@ -220,10 +221,28 @@ describe('embed', () => {
   test('of a text that is too long is a failure, unless told what to do', async () => {
     const input = `short\n${'word '.repeat(600)}\n`
     const { code, stderr } = await runNode([CLI, 'embed'], { input })
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^ERR_TOO_MANY_TOKENS: line 2.*602/) })
-    for (const overflow of ['truncate', 'window']) {
-      expect((await embed(['--overflow', overflow], input)).trimEnd().split('\n')).toHaveLength(2)
+    const message = /^ERR_TOO_MANY_TOKENS: line 2.*602.*--max-tokens.*--overflow window or truncate/
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(message) })
+    const says = { truncate: /^text 1: 346 tokens too many were cut off \(--overflow\)\n$/, window: /^$/ }
+    for (const overflow of ['truncate', 'window'] as const) {
+      expect((await embed(['--overflow', overflow], input, says[overflow])).trimEnd().split('\n')).toHaveLength(2)
     }
+  })
+
+  test('says which texts the model hardly knows', async () => {
+    await embed(
+      ['Hello', '你好，世界！', '你好'],
+      '',
+      /^text 1: 3 of 6 pieces.*BAAI\/bge-small-zh.*; the like goes for 1 more\n$/,
+    )
+  })
+
+  test('--no-normalize leaves vectors as they are', async () => {
+    const { embedding } = JSON.parse(await embed(['Hello', '--no-normalize'])) as { embedding: number[] }
+    await using bert = await Encoder.fromPretrained()
+    expect(Float32Array.from(embedding)).toEqual((await bert.embed('Hello', { normalize: false })).get(0))
+    const { code, stderr } = await runNode([CLI, 'embed', 'Hello', '--normalize', '--no-normalize'])
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('contradict') })
   })
 })
 
@@ -290,7 +309,9 @@ describe('--out', () => {
 
 describe('standard input', () => {
   test('is a text a line, an empty line an empty text', async () => {
-    const output = JSON.parse(await encode(['--format', 'json', '--layers', '0'], 'Hello\r\n\n你好\n')) as JsonOutput
+    const output = JSON.parse(
+      await encode(['--format', 'json', '--layers', '0'], 'Hello\r\n\n你好\n', /^text 2: 2 of 2 pieces.*\n$/),
+    ) as JsonOutput
     expect(output.texts.map(({ text }) => text)).toEqual(['Hello', '', '你好'])
   })
 
@@ -370,11 +391,13 @@ describe('exit codes', () => {
   })
 
   test('0 for help and version', async () => {
-    for (const args of [['--help'], ['-h'], ['help'], ['encode', '--help']]) {
+    for (const args of [['--help'], ['-h'], ['help'], ['help', 'encode'], ['encode', '--help']]) {
       const help = await runNode([CLI, ...args])
       expect(help).toMatchObject({ code: 0, stderr: '' })
       expect(help.stdout).toMatch(/bert-layers encode \[TEXT\.\.\.\]/)
     }
+    const nonsense = await runNode([CLI, 'help', 'nonsense'])
+    expect(nonsense).toMatchObject({ code: 2, stderr: expect.stringContaining("no command 'nonsense'") })
     const { version } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8')) as { version: string }
     for (const arg of ['--version', '-v', '-V']) {
       expect(await runNode([CLI, arg])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })

@@ -64,6 +64,10 @@ describe('two vectors', () => {
       for (const wrong of [undefined, null, 1, '1', {}, BigInt64Array.of(1n)]) {
         await expectFailure(() => f(wrong, [1]), 'ERR_INVALID_INPUT', /first vector/)
       }
+      // What embed packs bits in: 0.5 is 0x3800 there, and would be taken for 14336.
+      for (const bits of [Uint16Array.of(0x3800), Uint8Array.of(255)]) {
+        await expectFailure(() => f([1], bits), 'ERR_INVALID_INPUT', /second vector.*bits.*'float32' or 'int8'/)
+      }
     }
   })
 })

@@ -232,6 +232,11 @@ describe('what makes no sense is refused', () => {
 
   test('vectors', async () => {
     await expectFailure(from([]), 'ERR_INVALID_INPUT', /empty/)
+    await expectFailure(
+      from([Uint16Array.of(0x3800, 0)]),
+      'ERR_INVALID_INPUT',
+      /vectors\[0\].*bits.*'float32' or 'int8'/,
+    )
     await expectFailure(from([[]]), 'ERR_INVALID_INPUT', /vectors\[0\] is empty/)
     await expectFailure(from(new Float32Array(0), { dim: 2 }), 'ERR_INVALID_INPUT', /empty/)
     await expectFailure(from(new Float32Array(4)), 'ERR_INVALID_INPUT', /or option dim/)

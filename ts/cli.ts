@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
+import { inCommandWords, readCommand, USAGE_HINT, UsageError } from './cli/arguments.ts'
 import { convertCommand } from './cli/convert.ts'
 import { doctorCommand } from './cli/doctor.ts'
 import { embedCommand } from './cli/embed.ts'
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
 }
 
 function describeFailure(error: unknown): string {
-  if (error instanceof BertLayersError) return `${error.code}: ${error.message}`
+  if (error instanceof BertLayersError) return `${error.code}: ${inCommandWords(error.message)}`
   const { code } = error as NodeJS.ErrnoException
   if (error instanceof Error && code !== undefined) return `${code}: ${error.message.replace(`${code}: `, '')}`
   return `ERR_INTERNAL: ${error instanceof Error ? error.stack : String(error)}`

@@ -148,7 +148,7 @@ export class Encoder implements api.Encoder {
     if (this.#underWay >= this.#maxQueue) {
       throw new BertLayersError(
         'ERR_BUSY',
-        `${this.#underWay} calls are under way, as many as maxQueue allows: await some of them first, give several texts to ` +
+        `${this.#underWay} ${this.#underWay === 1 ? 'call is' : 'calls are'} under way, as many as maxQueue allows: await some of them first, give several texts to ` +
           'one call, use stream(), or load the model with a larger maxQueue',
       )
     }

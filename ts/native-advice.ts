@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { Cuda } from './cuda.ts'
 import { type Host, platformName } from './platform.ts'
 import { BUNDLED, type Candidate, CUDA, findInstalled, isBundled, packageName, prebuiltPlatforms } from './prebuilt.ts'
@@ -58,6 +59,8 @@ function cudaPlatforms(): string {
 /** npm leaves an optional dependency out without a word. */
 function adviceOnMissing(platform: string, here: Host): string {
   if (isBundled()) return BUNDLED
+  if (existsSync(new URL('../Cargo.toml', import.meta.url)))
+    return "This is a clone of the repository: build it with 'npm run build'."
   const others = prebuiltPlatforms().filter(other => findInstalled(packageName(other)) !== undefined)
   if (others.length > 0) {
     const same = others.find(other => other.startsWith(`${here.os}-${here.cpu}-`))

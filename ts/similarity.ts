@@ -67,10 +67,16 @@ function checkPair(a: unknown, b: unknown): void {
   if (first === 0) throw invalidInput('the vectors are empty')
 }
 
-/** An array of numbers, or a typed array that is not of bigint. */
+/** An array of numbers, or a typed array: not of bigint, and not what embed packs bits in. */
 export function checkVector(value: unknown, what: string): asserts value is NumericVector {
   if (!isArrayLike(value) || types.isBigInt64Array(value) || types.isBigUint64Array(value)) {
     throw invalidInput(`${what} must be an array of numbers or a typed array (not of bigint), not ${describe(value)}`)
+  }
+  if (types.isUint8Array(value) || types.isUint16Array(value)) {
+    throw invalidInput(
+      `${what} is ${describe(value)}, in which embed gives bits, not numbers (precision 'binary' and 'float16'): embed in 'float32' or ` +
+        "'int8'; small numbers of your own convert with Float32Array.from()",
+    )
   }
   if (types.isTypedArray(value)) return
   for (let i = 0; i < value.length; i++) {

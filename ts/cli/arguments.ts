@@ -51,7 +51,7 @@ export interface EmbedCommand extends TextsCommand {
   combine: (typeof COMBINES)[number]
   /** Undefined: as the model's files say. */
   pool: Pool | undefined
-  normalize: true | undefined
+  normalize: boolean | undefined
   prompt: string | undefined
   maxTokens: number | undefined
   truncateDim: number | undefined
@@ -104,6 +104,7 @@ const OPTIONS = {
   combine: { type: 'string' },
   pool: { type: 'string' },
   normalize: { type: 'boolean' },
+  'no-normalize': { type: 'boolean' },
   prompt: { type: 'string' },
   'max-tokens': { type: 'string' },
   'truncate-dim': { type: 'string' },
@@ -127,7 +128,7 @@ const OF_COMMAND = {
   doctor: ['format'],
 } as const
 /** The options that only embed has. */
-const OF_EMBED = ['combine', 'pool', 'normalize', 'prompt', 'max-tokens', 'truncate-dim'] as const
+const OF_EMBED = ['combine', 'pool', 'normalize', 'no-normalize', 'prompt', 'max-tokens', 'truncate-dim'] as const
 /** Options of the API that no command has. */
 const OF_API = [
   'precision',
@@ -148,7 +149,11 @@ export function readCommand(args: string[]): Command {
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
   const [name, ...texts] = positionals
-  if (name === 'help') return { name }
+  if (name === 'help') {
+    const [about] = texts
+    if (about === undefined || COMMANDS.split(', ').includes(about)) return { name } // one page about all of them
+    throw new UsageError(`there is no command '${about}'; there are: ${COMMANDS}`)
+  }
   if (name === undefined) throw new UsageError('a command is missing, such as: bert-layers encode "a text"')
   if (name === 'embed') return readEmbed(texts, values)
   if (name === 'inspect') return readInspect(texts, values)
@@ -172,12 +177,18 @@ function readEmbed(texts: string[], values: Values): EmbedCommand {
     layers: readLayers(values.layers ?? '-1'),
     combine: oneOf(COMBINES, values.combine ?? 'mean', 'combine'),
     pool: pool === undefined ? undefined : usage(() => checkPool(pool)),
-    normalize: values.normalize ? true : undefined,
+    normalize: readNormalize(values),
     prompt: values.prompt,
     maxTokens: readNumber('max-tokens', values['max-tokens']),
     truncateDim: readNumber('truncate-dim', values['truncate-dim']),
     format: oneOf(EMBED_FORMATS, values.format ?? 'jsonl', 'format'),
   }
+}
+
+function readNormalize(values: Values): boolean | undefined {
+  const [yes, no] = [values.normalize, values['no-normalize']]
+  if (yes && no) throw new UsageError('--normalize and --no-normalize contradict each other: give one')
+  return yes ? true : no ? false : undefined
 }
 
 function readTextsCommand(texts: string[], values: Values): TextsCommand {
@@ -356,12 +367,22 @@ function noTilde(name: string, value: string | undefined): string | undefined {
   )
 }
 
-/** On the command line a bad option is wrong usage. */
 /** An option's name on the command line. */
 function kebab(name: string): string {
   return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
 }
 
+/** A message of the library in the command line's words. */
+export function inCommandWords(message: string): string {
+  return message
+    .replaceAll(
+      /\b(?:option )?(maxTokens|truncateDim|cacheDir|localFilesOnly|lastLayer)\b/g,
+      (_, name: string) => `--${kebab(name)}`,
+    )
+    .replaceAll(/\ban overflow such as '(\w+)' or '(\w+)'/g, '--overflow $1 or $2')
+}
+
+/** On the command line a bad option is wrong usage. */
 function usage<T>(check: () => T): T {
   try {
     return check()

@@ -4,7 +4,7 @@ import { jsonRow } from './json.ts'
 import { npyArray } from './npy.ts'
 import { bytesOf, type Chunk, writeAll } from './output.ts'
 import { safetensorsFile } from './safetensors.ts'
-import { type ModelSummary, withTexts } from './texts.ts'
+import { type ModelSummary, warnAbout, withTexts } from './texts.ts'
 
 const FORMATTERS: Record<EmbedFormat, (vectors: Embeddings, texts: string[], model: ModelSummary) => Iterable<Chunk>> =
   {
@@ -31,6 +31,7 @@ export async function embedCommand(command: EmbedCommand): Promise<void> {
         "The model's files do not say how to pool: this is the mean of the tokens. --pool chooses.\n",
       )
     }
+    warnAbout(vectors.texts)
     return () => writeAll(FORMATTERS[format](vectors, texts, model), out)
   })
 }

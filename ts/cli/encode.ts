@@ -5,7 +5,7 @@ import { npyChunks } from './npy.ts'
 import { type Chunk, writeAll } from './output.ts'
 import { safetensorsChunks } from './safetensors.ts'
 import { textChunks } from './text.ts'
-import { type ModelSummary, withTexts } from './texts.ts'
+import { type ModelSummary, warnAbout, withTexts } from './texts.ts'
 
 const FORMATTERS: Record<Format, (states: HiddenStates, model: ModelSummary) => Iterable<Chunk>> = {
   text: textChunks,
@@ -18,6 +18,7 @@ export async function encodeCommand(command: EncodeCommand): Promise<void> {
   const { layers, overflow, format, out } = command
   await withTexts(command, async (encoder, texts, summary) => {
     const states = await encoder.encode(texts, { layers, overflow })
+    if (format !== 'text' || overflow !== 'error') warnAbout(states.texts)
     return () => writeAll(FORMATTERS[format](states, summary), out)
   })
 }

@@ -15,7 +15,7 @@ Usage:
                                             loaded, what was tried; exit status 1 where none loads
   bert-layers help
 
-Texts are the arguments or, without any, the lines of standard input.
+Texts are the arguments or, without any, the lines of standard input; an empty line is an empty text: its special tokens alone.
 
 Options:
   --model M        a folder in Hugging Face layout or a name on the Hugging Face hub, which is downloaded once;
@@ -40,7 +40,7 @@ Options:
                    safetensors         embeddings [text, dim]
   --combine C      embed: how layers become one: mean (the default), sum, max, concat
   --pool P         embed: how tokens become one: mean, cls, max, last, weightedmean, pooler; without it: as the model's files say
-  --normalize      embed: makes vectors unit length; without it: as the model's files say
+  --normalize      embed: makes vectors unit length, --no-normalize leaves them as they are; without both: as the model's files say
   --prompt P       embed: a text that is put before each; without it: as the model's files say; '' for none
   --max-tokens N   embed: the most tokens of a text; without it: as the model's files say
   --truncate-dim N embed: only the first N numbers of a vector

@@ -3,9 +3,8 @@ import type { ModelSummary } from './texts.ts'
 
 /** {model, layers, texts, hiddenStates: [layer][text][token][hidden]}, a token's row at a time. */
 export function* jsonChunks(states: HiddenStates, model: ModelSummary): Iterable<string> {
-  const texts = states.texts.map(({ text, tokens, ids, offsets }) => ({ text, tokens, ids, offsets }))
   yield `{"model":${JSON.stringify(model)},\n"layers":${JSON.stringify(states.layers)},\n`
-  yield `"texts":${JSON.stringify(texts)},\n"hiddenStates":[`
+  yield `"texts":${JSON.stringify(states.texts)},\n"hiddenStates":[`
   for (const [slot, layer] of states.layers.entries()) {
     yield slot > 0 ? ',\n[' : '\n['
     for (const [index, { ids }] of states.texts.entries()) {

@@ -44,8 +44,8 @@ export function unknownHint({ text = '', unknownTokens, specialTokensMask }: Tok
   const pieces = specialTokensMask.filter(special => special === 0).length
   if (unknownTokens.length === 0 || unknownTokens.length < pieces * MANY_UNKNOWN) return ''
   const advice = /\p{Script=Han}/u.test(text)
-    ? 'for Chinese try a Chinese or multilingual model such as bge-small-zh-v1.5 or bert-base-multilingual-cased'
-    : 'try a model for its language, or a multilingual one such as bert-base-multilingual-cased'
+    ? 'for Chinese try --model BAAI/bge-small-zh-v1.5, or a multilingual one such as bert-base-multilingual-cased'
+    : 'try --model with one for its language, or a multilingual one such as bert-base-multilingual-cased'
   return `  ${unknownTokens.length} of ${pieces} pieces are unknown to this model's vocabulary; ${advice}\n`
 }
 

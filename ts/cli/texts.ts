@@ -1,9 +1,11 @@
+import type { TokenizedText } from '../../index.d.ts'
 import type { Encoder } from '../encoder.ts'
 import { DEFAULT_MODEL } from '../packages.ts'
 import { type TextsCommand, UsageError } from './arguments.ts'
 import { readTexts } from './lines.ts'
 import { load } from './load.ts'
 import { checkOut } from './output.ts'
+import { unknownHint } from './text.ts'
 
 /** The model behind the numbers, as outputs name it. */
 export interface ModelSummary {
@@ -39,4 +41,21 @@ export async function withTexts(
   } finally {
     await encoder.dispose()
   }
+}
+
+/** Says on standard error what an output of numbers does not show: texts that were cut, or that the model hardly knows. */
+export function warnAbout(texts: readonly TokenizedText[]): void {
+  for (const warningOf of [cutHint, unknownHint]) {
+    const found = texts.flatMap((text, index) => {
+      const warning = warningOf(text).trim()
+      return warning === '' ? [] : [`text ${index}: ${warning}`]
+    })
+    if (found.length === 0) continue
+    const others = found.length > 1 ? `; the like goes for ${found.length - 1} more` : ''
+    process.stderr.write(`${found[0]}${others}\n`)
+  }
+}
+
+function cutHint({ truncated }: TokenizedText): string {
+  return truncated > 0 ? `${truncated} tokens too many were cut off (--overflow)` : ''
 }
