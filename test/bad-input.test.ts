@@ -149,6 +149,8 @@ describe('options', () => {
     [{ layer: 1 }, /'layer'.*'layers'.*addSpecialTokens/],
     [{ add_special_tokens: true }, /'addSpecialTokens'/],
     [{ zzz: 1 }, /'zzz' does not exist\. There are: layers/],
+    [{ truncation: true }, /Did you mean 'overflow'/], // as other libraries have it
+    [{ pooling: 'mean' }, /'pooling' does not exist.*There are/], // of embed, not of encode
     [{ addSpecialTokens: 'yes' }, /addSpecialTokens.*"yes"/],
     [{ pooler: 1 }, /pooler.*1/],
     [{ words: 'all' }, /words.*first.*"all"/],

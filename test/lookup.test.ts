@@ -91,6 +91,7 @@ test('a folder has no revisions, and no shell expands ~', async () => {
       Encoder.fromPretrained(model, options)
   await expectFailure(load(goldenFolder('bert'), { revision: 'main' }), 'ERR_INVALID_INPUT', /revision.*is a folder/)
   await expectFailure(load('~/no-such-model'), 'ERR_MODEL_NOT_FOUND', /No shell expands ~/)
+  await expectFailure(load('file:///tmp/no-such-model'), 'ERR_MODEL_NOT_FOUND', /fileURLToPath/)
   await expectFailure(() => convert(goldenFolder('bert'), '~/converted'), 'ERR_INVALID_INPUT', /no shell expands ~/)
 })
 

@@ -70,6 +70,12 @@ export function explain(error: unknown, { request: { model }, offline }: Place):
   if (offline !== undefined) {
     return new BertLayersError(error.code, `${error.message}. Nothing is downloaded, because ${offline}`)
   }
+  if (model.startsWith('file:')) {
+    return new BertLayersError(
+      error.code,
+      `${error.message}. A path is wanted: fileURLToPath of node:url makes one of a URL`,
+    )
+  }
   return isTilde(model)
     ? new BertLayersError(error.code, `${error.message}. No shell expands ~ here: give the whole path`)
     : error

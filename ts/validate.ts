@@ -5,11 +5,23 @@ type Fields = Record<string, unknown>
 
 const MAX_UINT32 = 0xffff_ffff
 
-/** An object whose keys are all known; an unknown one is an error that names the nearest by spelling. */
+/** What other libraries call options of ours; where the spelling is near, it needs no entry. */
+const ELSEWHERE: Record<string, string> = {
+  pooling: 'pool',
+  truncation: 'overflow',
+  max_length: 'maxTokens',
+  maxLength: 'maxTokens',
+  quantize: 'precision',
+  output_hidden_states: 'layers',
+  output_attentions: 'attentions',
+}
+
+/** An object whose keys are all known; an unknown one is an error that names what is meant most likely. */
 export function checkKeys(value: object, known: readonly string[], what: string): Fields {
   for (const key of Object.keys(value)) {
     if (known.includes(key)) continue
-    const near = nearest(key, known)
+    const meant = ELSEWHERE[key]
+    const near = meant !== undefined && known.includes(meant) ? meant : nearest(key, known)
     const hint = near === undefined ? '' : ` Did you mean '${near}'?`
     throw invalidInput(`${what} '${key}' does not exist.${hint} There are: ${known.join(', ')}`)
   }
