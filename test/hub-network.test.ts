@@ -137,7 +137,9 @@ describe('the command line', () => {
     const commit = hub.commit(NAME, files, 'v2')
     const cache = temporaryFolder()
     const there = [NAME, '--revision', commit, '--cache-dir', cache]
-    expect((await encode([...there, '--local-files-only'])).stderr).toMatch(/^ERR_MODEL_NOT_FOUND: .*--local-files-only/)
+    expect((await encode([...there, '--local-files-only'])).stderr).toMatch(
+      /^ERR_MODEL_NOT_FOUND: .*--local-files-only/,
+    )
     const first = await encode(there)
     expect(first).toMatchObject({ code: 0, stderr: '' }) // no bar: this is no terminal
     hub.requests.length = 0
