@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Folder;
+use super::{Folder, alone};
 
 const INVALID: &str = "ERR_MODEL_INVALID";
 const UNSUPPORTED: &str = "ERR_MODEL_UNSUPPORTED";
@@ -16,6 +16,7 @@ fn with(folder: &Folder, field: &str, value: Value) -> Vec<u8> {
 
 #[test]
 fn a_message_does_not_quote_a_whole_file() {
+    let _alone = alone();
     let folder = Folder::copy("goldens-extra/weights-f16", "config-message");
     let sound = folder.read("config.json");
     for (field, value, code) in [
@@ -38,6 +39,7 @@ fn a_message_does_not_quote_a_whole_file() {
 
 #[test]
 fn json_is_neither_deep_nor_of_many_values() {
+    let _alone = alone();
     let folder = Folder::copy("goldens-extra/weights-f16", "config-json");
     let sound = folder.read("config.json");
     let many = format!("{{\"model_type\":\"bert\",\"x\":[{}0]}}", "0,".repeat(8 << 20));
@@ -63,6 +65,7 @@ fn json_is_neither_deep_nor_of_many_values() {
 /// [hidden, 1, kernel] values on disk, [hidden, kernel, hidden] to compute with.
 #[test]
 fn a_convolution_is_not_far_larger_than_its_file() {
+    let _alone = alone();
     let folder = Folder::copy("goldens-families/deberta-v2-conv", "config-conv");
     folder.write("config.json", &with(&folder, "conv_kernel_size", json!(4_000_000_001u32)));
     folder.refused(UNSUPPORTED, &["conv_kernel_size 4000000001"]);

@@ -5,8 +5,8 @@ use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::Folder;
 use super::tensorflow::with_checksums;
+use super::{Folder, alone};
 
 /// Of each format the file that says what the tensors are, and one of their values where that is another.
 const FILES: [(&str, &str); 10] = [
@@ -33,6 +33,7 @@ fn name_of(test: &str, format: &str, file: &str) -> String {
 
 #[test]
 fn cut_at_any_byte() {
+    let _alone = alone();
     for (format, file) in FILES {
         let folder = Folder::copy(format, &name_of("cut", format, file));
         let whole = folder.read(file);
@@ -69,6 +70,7 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
 
 #[test]
 fn random_damage() {
+    let _alone = alone();
     for (format, file) in FILES {
         let folder = Folder::copy(format, &name_of("random", format, file));
         let whole = folder.read(file);

@@ -1,6 +1,6 @@
 //! MessagePack of the wrong shape.
 
-use super::Folder;
+use super::{Folder, alone};
 
 const FILE: &str = "flax_model.msgpack";
 const INVALID: &str = "ERR_MODEL_INVALID";
@@ -17,6 +17,7 @@ fn array(inside: &[u8]) -> Vec<u8> {
 
 #[test]
 fn is_a_map_of_arrays() {
+    let _alone = alone();
     let folder = Folder::copy("formats/flax", "flax-shape");
     let sound = with_array(&array(b"\x93\x92\x02\x01\xa7float32\xc4\x08\0\0\0\0\0\0\0\0"));
     folder.write(FILE, &sound);
@@ -56,6 +57,7 @@ fn is_a_map_of_arrays() {
 
 #[test]
 fn declares_no_more_than_it_has() {
+    let _alone = alone();
     let folder = Folder::copy("formats/flax", "flax-sizes");
     for bytes in [
         b"\xdf\xff\xff\xff\xff".to_vec(),                                   // a map of 4 billion
@@ -88,6 +90,7 @@ fn declares_no_more_than_it_has() {
 
 #[test]
 fn chunks_are_those_of_one_array() {
+    let _alone = alone();
     let folder = Folder::copy("formats/flax", "flax-chunks");
     let chunk = array(b"\x93\x91\x01\xa7float32\xc4\x04\0\0\0\0");
     let other = array(b"\x93\x91\x01\xa7float16\xc4\x02\0\0");

@@ -12,7 +12,7 @@ mod tensorflow;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bert_layers::{DeviceChoice, Encoder, Error, LoadOptions};
 use peak_alloc::PeakAlloc;
@@ -21,11 +21,15 @@ use support::fixture;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory is measured for the whole process: one model at a time.
+/// Memory is measured for the whole process: every test begins with this, and nothing of another's is counted as a model's.
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// What reading a file may take beside its own size four times.
-const ALLOWANCE: usize = 64 << 20;
+const ALLOWANCE: usize = 32 << 20;
 
 /// A copy of a fixture that a test may damage; removed at the end.
 struct Folder(PathBuf);
@@ -57,7 +61,7 @@ impl Folder {
 
     /// Loads the model, in bounded memory.
     fn load(&self) -> Result<Encoder, Error> {
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(ALONE.try_lock().is_err(), "a test begins with alone()");
         let input = size(&self.0);
         MEMORY.reset_peak_usage();
         let before = MEMORY.current_usage();

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-use super::Folder;
+use super::{Folder, alone};
 
 const FILE: &str = "pytorch_model.bin";
 const UNSUPPORTED: &str = "ERR_MODEL_UNSUPPORTED";
@@ -52,6 +52,7 @@ fn tensor(count: &[u8], offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> 
 
 #[test]
 fn what_is_no_tensor_is_refused_by_its_name() {
+    let _alone = alone();
     let folder = folder("names");
     for (asks, name) in [
         (b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R.".as_slice(), "posix.system"),
@@ -76,6 +77,7 @@ fn what_is_no_tensor_is_refused_by_its_name() {
 
 #[test]
 fn nothing_can_be_called_but_what_makes_tensors() {
+    let _alone = alone();
     let folder = folder("calls");
     for (pickle, says) in [
         (b"\x80\x02X\x01\x00\x00\x00a)R.".as_slice(), "calls the text 'a'"),
@@ -108,6 +110,7 @@ fn nothing_can_be_called_but_what_makes_tensors() {
 
 #[test]
 fn a_tensor_is_within_its_storage() {
+    let _alone = alone();
     let folder = folder("storage");
     let (count, offset) = (b"K\x10".as_slice(), b"K\x00".as_slice());
     let (shape, strides) = (b"K\x04K\x04\x86".as_slice(), b"K\x04K\x01\x86".as_slice());
@@ -137,6 +140,7 @@ fn a_tensor_is_within_its_storage() {
 
 #[test]
 fn cycles_depth_and_length_are_bounded() {
+    let _alone = alone();
     let folder = folder("depth");
     // A dictionary that is its own key and value, and a tuple within 100,000 tuples.
     folder.write(FILE, &with_pickle(b"\x80\x02}q\x00h\x00h\x00s."));
@@ -174,6 +178,7 @@ fn cycles_depth_and_length_are_bounded() {
 
 #[test]
 fn an_archive_is_what_pytorch_makes() {
+    let _alone = alone();
     let folder = folder("archive");
     let whole = folder.read(FILE);
     // Compressed: method 8 in the local header and in the directory of the entry "data/0".
@@ -210,6 +215,7 @@ fn an_archive_is_what_pytorch_makes() {
 
 #[test]
 fn what_is_no_checkpoint_is_named() {
+    let _alone = alone();
     let folder = folder("other");
     let mut tar = vec![0; 1024];
     tar[257..262].copy_from_slice(b"ustar");
@@ -226,6 +232,7 @@ fn what_is_no_checkpoint_is_named() {
 
 #[test]
 fn the_legacy_form_is_read_to_its_end() {
+    let _alone = alone();
     let folder = Folder::copy("formats/pytorch-legacy", "legacy-end");
     let whole = folder.read(FILE);
     folder.write(FILE, &[&whole[..], &[0]].concat());
@@ -242,6 +249,7 @@ fn the_legacy_form_is_read_to_its_end() {
 
 #[test]
 fn tensors_that_share_their_values_make_no_large_model() {
+    let _alone = alone();
     let folder = folder("shared");
     let config = String::from_utf8(folder.read("config.json")).expect("UTF-8");
     let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");

@@ -1,6 +1,6 @@
 //! Checkpoints whose index is compressed, corrupt or lies.
 
-use super::Folder;
+use super::{Folder, alone};
 
 const INDEX: &str = "bert_model.ckpt.index";
 const DATA: &str = "bert_model.ckpt.data-00000-of-00001";
@@ -93,6 +93,7 @@ const SHAPE: &[u8] = b"\x12\x02\x08\x02\x12\x02\x08\x02";
 
 #[test]
 fn an_index_is_a_sound_table() {
+    let _alone = alone();
     let folder = Folder::copy("formats/tensorflow", "tf-table");
     let sound = [header(), (b"bert/w", entry(SHAPE, b""))];
     folder.write(INDEX, &table(&sound, 0, 1));
@@ -121,6 +122,7 @@ fn an_index_is_a_sound_table() {
 
 #[test]
 fn entries_fit_their_data() {
+    let _alone = alone();
     let folder = Folder::copy("formats/tensorflow", "tf-entries");
     for (name, value, code, says) in [
         ("bert/w", entry(b"\x12\x02\x08\x03", b""), INVALID, "needs 12 bytes, 16 are stored"),
@@ -169,6 +171,7 @@ fn entries_fit_their_data() {
 
 #[test]
 fn a_tensor_s_checksum_is_checked() {
+    let _alone = alone();
     let folder = Folder::copy("formats/tensorflow", "tf-crc");
     let mut data = folder.read(DATA);
     let middle = data.len() / 2;

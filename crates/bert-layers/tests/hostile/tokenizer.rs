@@ -3,7 +3,7 @@
 use bert_layers::{EncodeOptions, Encoder, Error};
 use serde_json::{Value, json};
 
-use super::Folder;
+use super::{Folder, alone};
 
 const FILE: &str = "tokenizer.json";
 const INVALID: &str = "ERR_MODEL_INVALID";
@@ -59,6 +59,7 @@ fn sequence(list: &str, step: &Value, times: usize) -> Value {
 /// The library takes eight bytes for each four that a table declares: here 8 GB.
 #[test]
 fn a_table_of_replacements_has_what_it_declares() {
+    let _alone = alone();
     let tables =
         [charsmap(u32::MAX, &[], b""), charsmap(1028, &[0; 256], b""), json!({"precompiled_charsmap": "AAAA="})];
     let nested = sequence("normalizers", &sequence("normalizers", &tables[0], 1), 1);
@@ -68,6 +69,7 @@ fn a_table_of_replacements_has_what_it_declares() {
 /// A table that leads out of itself shows only where a text leads there.
 #[test]
 fn what_shows_in_some_text_is_an_error_there() {
+    let _alone = alone();
     let folder = folder("text");
     let sound = folder.read(FILE);
     let mut trie = [0; 256];
@@ -88,6 +90,7 @@ fn what_shows_in_some_text_is_an_error_there() {
 
 #[test]
 fn texts_do_not_explode() {
+    let _alone = alone();
     let replace = |pattern: Value, by: usize| json!({"type": "Replace", "pattern": pattern, "content": "a".repeat(by)});
     let words = |count| json!({"type": "Replace", "pattern": {"String": ""}, "content": "a ".repeat(count)});
     let bombs = [
@@ -119,6 +122,7 @@ fn texts_do_not_explode() {
 /// The normalizer of XLM-R's kind; 33 bytes are the longest replacement in sentencepiece's own tables (nmt_nfkc, nmt_nfkc_cf, nfkc).
 #[test]
 fn what_trained_tokenizers_replace_is_let_through() {
+    let _alone = alone();
     let folder = folder("trained");
     let blanks = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"});
     let (case, forms, prepend) =
@@ -132,6 +136,7 @@ fn what_trained_tokenizers_replace_is_let_through() {
 /// Each piece stands for a thousand tokens, or for the whole text again.
 #[test]
 fn few_tokens_are_put_around_a_text() {
+    let _alone = alone();
     let special = |ids: usize| json!({"x": {"id": "x", "ids": vec![0; ids], "tokens": vec!["x"; ids]}});
     let template = |piece: Value, times: usize, ids: usize| json!({"type": "TemplateProcessing", "single": vec![piece.clone(); times], "pair": [piece], "special_tokens": special(ids)});
     let token = json!({"SpecialToken": {"id": "x", "type_id": 0}});
@@ -142,6 +147,7 @@ fn few_tokens_are_put_around_a_text() {
 
 #[test]
 fn added_tokens_are_few_and_short() {
+    let _alone = alone();
     let token = |content: String| json!({"id": 5, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": true, "special": false});
     let lists = [json!([token("x".repeat(2 << 20))]), (0..40_000).map(|i| token(format!("{i:0>40}"))).collect()];
     refuses("added", "added_tokens", lists, "it adds tokens of");
@@ -167,6 +173,7 @@ fn added_tokens_are_few_and_short() {
 /// The time that WordPiece takes for a word grows with its length's cube.
 #[test]
 fn words_are_short() {
+    let _alone = alone();
     let folder = folder("word");
     let mut model = serde_json::from_slice::<Value>(&folder.read(FILE)).expect("JSON")["model"].clone();
     model["max_input_chars_per_word"] = json!(1_000_000);
@@ -180,6 +187,7 @@ fn words_are_short() {
 /// JSON within JSON, groups within groups.
 #[test]
 fn depth_is_bounded() {
+    let _alone = alone();
     let mut normalizer = json!({"type": "Lowercase"});
     for _ in 0..55 {
         normalizer = json!({"type": "Sequence", "normalizers": [normalizer]});
