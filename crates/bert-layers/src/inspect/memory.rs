@@ -2,7 +2,7 @@
 
 use crate::Dtype;
 use crate::config::ModelConfig;
-use crate::ops::cpu_outliers;
+use crate::ops::cpu_most_outliers;
 
 /// Bytes of an encoder's tensors, given by the names and shapes that they have in the checkpoint.
 pub(super) fn of_weights(config: &ModelConfig, tensors: &[(&str, &[usize])], dtype: Dtype) -> u64 {
@@ -22,7 +22,7 @@ fn of_tensor(name: &str, shape: &[usize], dtype: Dtype) -> u64 {
         (&[_, _], Dtype::Bfloat16 | Dtype::Float16) if !is_exact(name) => 2 * values,
         // Bytes; beside them the channels that stay f32, and two numbers an output.
         (&[outputs, inputs], Dtype::Int8) if !is_exact(name) => {
-            values + (outputs * (4 * cpu_outliers(inputs) + 8)) as u64
+            values + (outputs * (4 * cpu_most_outliers(inputs) + 8)) as u64
         }
         _ => 4 * values,
     }

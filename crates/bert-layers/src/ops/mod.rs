@@ -13,7 +13,7 @@ use bert_layers_kernels::{Activation, DistanceBias};
 
 pub use self::candle::Candle;
 pub use self::cpu::Cpu;
-pub(crate) use self::cpu::outliers as cpu_outliers;
+pub(crate) use self::cpu::most_outliers as cpu_most_outliers;
 pub use self::rotary::Rotary;
 use crate::Result;
 use crate::fold::Terms;

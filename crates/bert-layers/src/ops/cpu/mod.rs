@@ -22,7 +22,7 @@ use bert_layers_kernels::{Activation, Bf16, Converted, Epilogue, Kernels, Lookup
 
 pub use self::disentangled::Disentangled;
 pub use self::linear::Linear;
-pub(crate) use self::linear::outliers;
+pub(crate) use self::linear::most_outliers;
 use self::linear::{Matrix, Weights};
 pub use self::rows::Rows;
 use self::rows::{Low, Scratch};
