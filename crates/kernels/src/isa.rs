@@ -9,7 +9,7 @@ use crate::simd::{Simd, Work};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{
     avx2::Avx2,
-    avx512::{Avx512, BF16, VNNI},
+    avx512::{AMX, Avx512, BF16, VNNI, tiles},
 };
 
 #[cfg(target_arch = "aarch64")]
@@ -42,6 +42,12 @@ enum Set {
         bf16: Option<Avx512<BF16>>,
         int8: Option<Avx512<VNNI>>,
         avx2: Avx2,
+    },
+    /// AVX-512 for f32, and for all others tiles.
+    #[cfg(target_arch = "x86_64")]
+    Amx {
+        f32: Avx512,
+        low: Avx512<AMX>,
     },
     #[cfg(target_arch = "aarch64")]
     Neon {
@@ -104,13 +110,16 @@ impl Kernels {
 
     /// What this processor can run, best first; the portable set, which everything can run, is last.
     ///
-    /// "avx512", "avx2" and "neon" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
+    /// "amx" is "avx512" with AMX for bf16 and int8. "avx512", "avx2" and "neon" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
     /// without them, "avx512-base", "avx2-base" and "neon-base", are there as well, and "avx512-vnni" with the one for int8: what
     /// older processors run.
     pub fn available() -> Vec<Kernels> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            if let (Some(f32), Some(low)) = (Avx512::detect(), Avx512::detect()) {
+                sets.push(Kernels { name: "amx", set: Set::Amx { f32, low } });
+            }
             if let (Some(f32), Some(avx2)) = (Avx512::detect(), Avx2::detect()) {
                 let (bf16, int8) = (Avx512::detect(), Avx512::detect());
                 let base = Set::Avx512 { f32, bf16: None, int8: None, avx2 };
@@ -163,6 +172,8 @@ impl Kernels {
     pub fn extensions(self) -> &'static [&'static str] {
         match self.set {
             #[cfg(target_arch = "x86_64")]
+            Set::Amx { .. } => &["amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni"],
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512 { bf16, int8, .. } => match (bf16.is_some(), int8.is_some()) {
                 (true, true) => &["avx512_bf16", "avx512_vnni"],
                 (true, false) => &["avx512_bf16"],
@@ -191,7 +202,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 { f32, .. } => f32.vectorize(work),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 { f32, .. } => f32.vectorize(work),
+            Set::Avx512 { f32, .. } | Set::Amx { f32, .. } => f32.vectorize(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon { f32, .. } => f32.vectorize(work),
         }
@@ -200,6 +211,8 @@ impl Kernels {
     /// Runs `work`, which multiplies bf16.
     pub(crate) fn vectorize_bf16<W: Work>(self, work: W) -> W::Output {
         match self.set {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx { low, .. } => in_tiles(low, work),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { bf16: Some(simd), .. } => simd.vectorize(work),
             #[cfg(target_arch = "aarch64")]
@@ -212,6 +225,8 @@ impl Kernels {
     pub(crate) fn vectorize_int8<W: Work>(self, work: W) -> W::Output {
         match self.set {
             Set::Portable(simd) => simd.vectorize(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx { low, .. } => in_tiles(low, work),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 { bf16: Some(simd), .. } => simd.vectorize(work), // which has the dot products of int8, too
             #[cfg(target_arch = "x86_64")]
@@ -230,6 +245,14 @@ impl Kernels {
             Set::Neon { f32: simd, .. } => simd.vectorize(work),
         }
     }
+}
+
+/// Runs `work`, and leaves the tile registers empty behind it: a switch to another thread then has nothing of theirs to save.
+#[cfg(target_arch = "x86_64")]
+fn in_tiles<W: Work>(simd: Avx512<AMX>, work: W) -> W::Output {
+    let result = simd.vectorize(work);
+    tiles::rest();
+    result
 }
 
 /// Columns of a panel of packed weights.

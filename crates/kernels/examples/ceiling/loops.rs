@@ -10,8 +10,10 @@ pub fn ceiling(kernels: Kernels, precision: Precision) -> Option<unsafe fn() -> 
     {
         let has = |extension| kernels.extensions().contains(&extension);
         Some(match precision {
-            Precision::F32 if kernels.name().starts_with("avx512") => of::avx512_f32,
+            Precision::F32 if matches!(kernels.name(), "amx") || kernels.name().starts_with("avx512") => of::avx512_f32,
             Precision::F32 if kernels.name().starts_with("avx2") => of::avx2_f32,
+            Precision::Bf16 if has("amx_bf16") => of::amx_bf16,
+            Precision::Int8 if has("amx_int8") => of::amx_int8,
             Precision::Bf16 if has("avx512_bf16") => of::avx512_bf16,
             Precision::Int8 if has("avx512_vnni") => of::avx512_int8,
             Precision::Int8 if has("avx_vnni") => of::avx2_int8,
@@ -70,6 +72,55 @@ mod of {
         };
     }
 
+    /// What LDTILECFG reads: palette 1, eight tiles of 16 rows of 64 bytes.
+    #[repr(align(64))]
+    struct Tiles([u8; 64]);
+
+    const TILES: Tiles = {
+        let mut bytes = [0; 64];
+        bytes[0] = 1;
+        let mut tile = 0;
+        while tile < 8 {
+            (bytes[16 + 2 * tile], bytes[48 + tile]) = (64, 16);
+            tile += 1;
+        }
+        Tiles(bytes)
+    };
+
+    /// Four chains, since a product takes some 52 cycles and a new one can begin after 16.
+    macro_rules! loop_of_tiles {
+        ($name:ident, $instruction:literal, $multiplies:literal) => {
+            /// The same of tiles: steps of four instructions. What the thread's registers are configured for is kept.
+            pub fn $name() -> f64 {
+                let mut before = Tiles([0; 64]);
+                // SAFETY: it changes only the registers that it names, and has the instructions.
+                unsafe {
+                    std::arch::asm!(
+                        "sttilecfg [{before}]",
+                        "ldtilecfg [{tiles}]",
+                        "2:",
+                        concat!($instruction, " tmm0, tmm4, tmm6"),
+                        concat!($instruction, " tmm1, tmm4, tmm7"),
+                        concat!($instruction, " tmm2, tmm5, tmm6"),
+                        concat!($instruction, " tmm3, tmm5, tmm7"),
+                        "dec {steps}",
+                        "jnz 2b",
+                        "ldtilecfg [{before}]",
+                        before = in(reg) &mut before,
+                        tiles = in(reg) &TILES,
+                        steps = inout(reg) STEPS => _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack),
+                    );
+                }
+                (STEPS * 4 * $multiplies * 2) as f64
+            }
+        };
+    }
+
+    loop_of_tiles!(amx_bf16, "tdpbf16ps", 8192);
+    loop_of_tiles!(amx_int8, "tdpbusd", 16384);
     loop_of!(avx512_f32, "avx512f", "vfmadd231ps", "zmm", 16);
     loop_of!(avx512_bf16, "avx512f,avx512bf16", "vdpbf16ps", "zmm", 32);
     loop_of!(avx512_int8, "avx512f,avx512vnni", "vpdpbusd", "zmm", 64);

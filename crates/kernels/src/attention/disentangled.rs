@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::head::Head;
 use super::number::Number;
-use crate::gemm::{Ahead, Start, Tile, interleave};
+use crate::gemm::{Ahead, Product, Start, Tile, interleave};
 use crate::memory::LINE;
 use crate::output::Element;
 use crate::simd::{MOST_TILE_ROWS, Simd, WIDEST};
@@ -113,7 +113,7 @@ impl Distances<'_> {
         Room {
             panels: self.count().next_multiple_of(panel) * depth,
             rows: WIDEST * depth,
-            products: BEYOND + WIDEST * products + BEYOND,
+            products: BEYOND + MOST_TILE_ROWS.next_multiple_of(WIDEST) * products + BEYOND,
             stride: products,
             scores_stride: scores,
             scores: BEYOND + self.queries.len().next_multiple_of(WIDEST) * scores + BEYOND,
@@ -140,7 +140,7 @@ impl Distances<'_> {
             self.pack(s, work, table, |column| least + column as isize, panels, rows);
             let mut start = 0;
             while start < n {
-                let end = n.min(start + S::TILE_ROWS);
+                let end = n.min(start + N::Product::most_rows::<S>());
                 let (keys, keys_stride) = work.operand(s, self.text.start + start..self.text.start + end, 1, operands);
                 // The distances of the first query from the last of these keys, to those of the last query from the first.
                 let columns = n - end..n - 1 - start + self.queries.len();
@@ -165,7 +165,7 @@ impl Distances<'_> {
                     for query in (0..self.queries.len()).step_by(S::WIDTH) {
                         let from = &products[BEYOND + key * room.stride + query..];
                         let to = &mut scores[BEYOND + query * room.scores_stride + start + key..];
-                        // SAFETY: WIDTH rows of products: a tile has at most WIDEST, in whole vectors; likewise WIDTH rows of
+                        // SAFETY: WIDTH rows of products, which has room for whole vectors of the largest tile's; likewise WIDTH rows of
                         // scores. What is too much of each row lies between two rows, or is overwritten by the next keys.
                         unsafe {
                             s.transpose(from.as_ptr().cast(), room.stride, to.as_mut_ptr(), room.scores_stride);

@@ -66,7 +66,7 @@ impl Layout {
         let stride = distances.map_or(whole, |room| room.scores_stride);
         Layout {
             keys: padded * depth,
-            values: dim.next_multiple_of(panel) * keys.div_ceil(P::NUMBERS),
+            values: dim.next_multiple_of(panel) * padded.div_ceil(P::NUMBERS),
             queries: (MOST_TILE_ROWS * depth).next_multiple_of(LINE),
             turned: if scoring.rotary.is_some() { WIDEST * depth } else { 0 },
             distances,
@@ -105,9 +105,10 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
         if let Some((distances, room)) = distances {
             distances.prepare(s, &work, room, of_distances, queries, all_scores);
         }
+        let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         // Each query alone, so how many of them share a tile is free.
         let mut start = work.queries.start;
-        let mut tiles = work.queries.len().div_ceil(S::TILE_ROWS);
+        let mut tiles = work.queries.len().div_ceil(N::Product::most_rows::<S>());
         while tiles > 0 {
             let end = start + (work.queries.end - start).div_ceil(tiles);
             let scores = match distances {
@@ -125,7 +126,7 @@ impl<N: Number, Y: Element> Work for OnScratch<'_, N, Y> {
                 }
             }
             let totals = work.softmax(s, start..end, &near, scores);
-            work.results(s, start..end, &near, scores, values, &totals);
+            work.results(s, start..end, &near, scores, values, &totals, &mut buffer);
             start = end;
             tiles -= 1;
         }
@@ -220,11 +221,22 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         unsafe { rotary.turn(s, row - self.text, self.heads.dim, from, to.as_mut_ptr().cast::<N>()) };
     }
 
+    /// Words of weights or values for so many keys. Where registers hold whole tiles, they are filled up with zeros to what these take:
+    /// a weight is then multiplied in the same way whichever keys are near.
+    #[inline(always)]
+    fn words<S: Simd>(keys: usize) -> usize {
+        let whole = N::Product::most_rows::<S>() > S::TILE_ROWS;
+        if whole { keys.next_multiple_of(S::PANEL) } else { keys }.div_ceil(N::Product::NUMBERS)
+    }
+
     /// Panels of values: for each word of keys, `PANEL` places of their values. Missing places are zeros.
     #[inline(always)]
     fn pack_values<S: Simd>(&self, to: &mut [u32]) {
         let words = self.keys.chunks(N::Product::NUMBERS);
-        for (p, panel) in to.chunks_exact_mut((S::PANEL * words.len()).max(1)).enumerate() {
+        let all = Self::words::<S>(self.keys.len());
+        let panels = self.heads.dim.div_ceil(S::PANEL);
+        for (p, panel) in to.chunks_exact_mut((S::PANEL * all).max(1)).take(panels).enumerate() {
+            panel[S::PANEL * words.len()..].fill(0);
             for (keys, to) in words.clone().zip(panel.chunks_exact_mut(S::PANEL)) {
                 let places = p * S::PANEL..self.heads.dim.min((p + 1) * S::PANEL);
                 let value = |&key: &usize| &self.row(key, 2)[places.clone()];
@@ -327,6 +339,7 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
 
     /// The weighted values of a tile of queries, into `out`.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // what the steps before it made
     fn results<S: Simd>(
         &self,
         s: S,
@@ -335,13 +348,13 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         weights: &[f32],
         values: &[u32],
         totals: &[f32; MOST_TILE_ROWS],
+        buffer: &mut Buffer,
     ) {
         // Words of values in a panel, those before the near ones, and the near ones.
         let numbers = N::Product::NUMBERS;
         let (all, before, depth) =
-            (self.keys.len().div_ceil(numbers), near.start / numbers, near.len().div_ceil(numbers));
+            (Self::words::<S>(self.keys.len()), near.start / numbers, Self::words::<S>(near.len()));
         let dim = self.heads.dim;
-        let mut buffer = Buffer([0.0; MOST_TILE_ROWS * 2 * WIDEST]);
         for first in (0..dim).step_by(S::PANEL) {
             let tile = Tile {
                 product: N::product(Start::zero()),
@@ -353,7 +366,7 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
                 c_stride: S::PANEL,
                 ahead: Ahead::NOTHING,
             };
-            // SAFETY: a row has as many words of weights, the last one filled up with the zero that a missing key gets;
+            // SAFETY: a row has as many words of weights, filled up with the zero that a missing key gets;
             // depth × PANEL words of values in the panel; the buffer holds the largest tile.
             unsafe { tile.run_rows(s, queries.len()) };
             let columns = first..dim.min(first + S::PANEL);

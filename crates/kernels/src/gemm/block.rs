@@ -68,7 +68,10 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
         let mut bias = Bias([0.0; 2 * WIDEST]);
         // Rows that far apart meet in one set of the first-level cache, which has twelve ways (Zen 5, Golden Cove) and must hold
         // the weights that come by, too: twelve rows took 1.35 times as long as eight, in phases of a virtual machine; else as long.
-        let most = if x.stride().is_multiple_of(SET_SPAN) { S::TILE_ROWS.min(8) } else { S::TILE_ROWS };
+        let most = match X::Product::most_rows::<S>() {
+            rows if x.stride().is_multiple_of(SET_SPAN) && rows <= S::TILE_ROWS => rows.min(8),
+            rows => rows,
+        };
         let tiles = rows.len().div_ceil(most);
         let Panels { steps, out, words, pairs, .. } = x.panels();
         let weights = words.as_ptr();
@@ -76,7 +79,9 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
         let width = if *pairs { S::WIDTH } else { S::PANEL };
 
         for part in 0..*depths {
-            let ks = piece(*steps, *depths, part);
+            // Cut where registers for whole tiles cut it as well, so that the same steps are done in them however long a part is.
+            let ks = piece(steps.div_ceil(S::MATRIX_STEPS), *depths, part);
+            let ks = ks.start * S::MATRIX_STEPS..(*steps).min(ks.end * S::MATRIX_STEPS);
             let (first, last) = (part == 0, part + 1 == *depths);
             for panel in panels.clone() {
                 let at = |panel: usize, k: usize| weights.wrapping_add((panel * steps + k) * S::PANEL);

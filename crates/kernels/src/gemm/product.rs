@@ -1,5 +1,6 @@
 //! What the precisions do differently in a tile: how a step multiplies, what sums start at and what they end as.
 
+use super::tile::Tile;
 use crate::Kernels;
 use crate::simd::{Simd, WIDEST, Work};
 
@@ -13,6 +14,27 @@ pub(crate) trait Product: Copy {
     type Factor<S: Simd>: Copy;
     /// A vector of unfinished sums.
     type Sum<S: Simd>: Copy;
+
+    /// Whether registers that hold whole tiles multiply these numbers, where there are any.
+    const IN_MATRICES: bool = false;
+
+    /// The most rows of a tile.
+    fn most_rows<S: Simd>() -> usize {
+        if Self::IN_MATRICES && S::MATRIX_ROWS > 0 { S::MATRIX_ROWS } else { S::TILE_ROWS }
+    }
+
+    /// Runs a tile in them. Called where there are such registers and steps enough for them.
+    ///
+    /// # Safety
+    /// As for [`Tile::run_rows`].
+    #[inline(always)]
+    unsafe fn multiply_matrix<S: Simd>(tile: Tile<Self>, s: S, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { tile.run_by_vectors(s, rows) }
+    }
+
+    /// The product of a tile that starts with that row of this one.
+    fn from_row(self, row: usize) -> Self;
 
     /// Runs `work` compiled for the instructions that this precision wants.
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output;
@@ -31,7 +53,7 @@ pub(crate) trait Product: Copy {
     /// Adds all steps of a tile of `ROWS` rows at once, if the instruction set has a way of its own; says whether it did.
     ///
     /// # Safety
-    /// As for [`Tile::run_rows`](super::Tile::run_rows), of a, b and depth.
+    /// As for [`Tile::run_rows`], of a, b and depth.
     #[inline(always)]
     unsafe fn add_all<S: Simd, const ROWS: usize>(
         _: S,
@@ -65,11 +87,21 @@ pub(crate) struct Start {
     pub stride: usize,
 }
 
+static ZEROS: [f32; 2 * WIDEST] = [0.0; 2 * WIDEST];
+
 impl Start {
     /// At 0.
     pub(crate) fn zero() -> Self {
-        static ZEROS: [f32; 2 * WIDEST] = [0.0; 2 * WIDEST];
         Start { at: ZEROS.as_ptr(), stride: 0 }
+    }
+
+    /// This, unless it is 0.
+    fn unless_zero(self) -> Option<Self> {
+        (self.at != ZEROS.as_ptr()).then_some(self)
+    }
+
+    pub(super) fn from_row(self, row: usize) -> Self {
+        Start { at: self.at.wrapping_add(row * self.stride), ..self }
     }
 
     #[inline(always)]
@@ -88,6 +120,11 @@ impl Product for F32Product {
     const NUMBERS: usize = 1;
     type Factor<S: Simd> = S::V;
     type Sum<S: Simd> = S::V;
+
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        Self(self.0.from_row(row))
+    }
 
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
         kernels.vectorize(work)
@@ -131,6 +168,24 @@ impl Product for Bf16Product {
     const NUMBERS: usize = 2;
     type Factor<S: Simd> = S::I;
     type Sum<S: Simd> = S::V;
+    const IN_MATRICES: bool = true;
+
+    #[inline(always)]
+    unsafe fn multiply_matrix<S: Simd>(tile: Tile<Self>, s: S, rows: usize) {
+        // SAFETY: the caller's promise, of some steps; of the others, which continue what is in c then.
+        unsafe {
+            s.multiply_bf16(&tile.matrix::<S>(rows, tile.product.0.unless_zero()));
+            if tile.matrix_steps::<S>() < tile.depth {
+                let so_far = Bf16Product(Start { at: tile.c, stride: tile.c_stride });
+                tile.after_matrix::<S, _>(so_far).run_by_vectors(s, rows);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        Self(self.0.from_row(row))
+    }
 
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
         kernels.vectorize_bf16(work)

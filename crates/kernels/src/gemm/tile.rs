@@ -1,7 +1,8 @@
 //! The micro-kernel: the loop in which the processor spends its time.
 
-use super::product::Product;
-use crate::simd::{Simd, Work};
+use super::product::{Product, Start};
+use crate::simd::{Matrix, Simd, Work};
+use crate::team::piece;
 
 /// One tile of a matrix product: `c[r][j] = start[r][j] + Σ a[r][k] · b[k][j]` for `ROWS` rows r and the [`Simd::PANEL`] columns
 /// j of one panel, k ascending.
@@ -12,6 +13,9 @@ use crate::simd::{Simd, Work};
 ///
 /// Every element is one chain of multiply-adds. Where it lies in the tile, and how many rows the tile has, changes
 /// which register holds it and nothing else.
+///
+/// Where the processor has registers for whole tiles ([`Matrix`]), these take as many steps as they can, and vectors the last few.
+#[derive(Clone, Copy)]
 pub(crate) struct Tile<P: Product> {
     pub product: P,
     /// Row r of a starts at `a + r · a_stride`.
@@ -46,21 +50,91 @@ pub(crate) const STEP: usize = 4;
 
 impl<P: Product> Tile<P> {
     /// # Safety
-    /// 1 ≤ `rows` ≤ `TILE_ROWS`; a can be read for `rows` × `depth`, b for `depth` × `PANEL` words, what the product says for as
+    /// 1 ≤ `rows` ≤ `P::most_rows::<S>()`; a can be read for `rows` × `depth`, b for `depth` × `PANEL` words, what the product says for as
     /// many rows; c can be written for `rows` × `PANEL` floats, and overlaps neither a nor b.
     #[inline(always)]
     pub(crate) unsafe fn run_rows<S: Simd>(self, s: S, rows: usize) {
-        debug_assert!(1 <= rows && rows <= S::TILE_ROWS);
+        debug_assert!(1 <= rows && rows <= P::most_rows::<S>());
+        // SAFETY: the caller's promise.
+        unsafe {
+            if S::MATRIX_ROWS > 0 && P::IN_MATRICES && self.depth >= S::MATRIX_STEPS {
+                P::multiply_matrix(self, s, rows);
+            } else {
+                self.run_by_vectors(s, rows);
+            }
+        }
+    }
+
+    /// The same in vector registers, which hold fewer rows at a time.
+    ///
+    /// # Safety
+    /// As for [`run_rows`](Self::run_rows).
+    #[inline(always)]
+    pub(super) unsafe fn run_by_vectors<S: Simd>(self, s: S, rows: usize) {
         macro_rules! with_rows {
-            ($($n:literal)*) => {
-                match rows {
-                    $($n if $n <= S::TILE_ROWS => s.vectorize(OfRows::<$n, P>(self)),)*
-                    // SAFETY: the caller promised that there is no other case.
+            ($tile:expr, $rows:expr, $($n:literal)*) => {
+                match $rows {
+                    $($n if $n <= S::TILE_ROWS => s.vectorize(OfRows::<$n, P>($tile)),)*
+                    // SAFETY: a part has at least one row and at most `TILE_ROWS`.
                     _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             };
         }
-        with_rows!(1 2 3 4 5 6 7 8 9 10 11 12)
+        let parts = if P::most_rows::<S>() > S::TILE_ROWS { rows.div_ceil(S::TILE_ROWS) } else { 1 };
+        for part in 0..parts {
+            let rows = piece(rows, parts, part);
+            let Tile { product, a, a_stride, b, depth, c, c_stride, ahead } = self;
+            let tile = Tile {
+                product: product.from_row(rows.start),
+                a: a.wrapping_add(rows.start * a_stride),
+                a_stride,
+                b,
+                depth,
+                c: c.wrapping_add(rows.start * c_stride),
+                c_stride,
+                ahead: if part == 0 { ahead } else { Ahead::NOTHING },
+            };
+            with_rows!(tile, rows.len(), 1 2 3 4 5 6 7 8 9 10 11 12);
+        }
+    }
+
+    /// As many steps as registers for whole tiles take: the rest is left to vectors, which go on from there.
+    pub(super) fn matrix_steps<S: Simd>(&self) -> usize {
+        self.depth / S::MATRIX_STEPS * S::MATRIX_STEPS
+    }
+
+    /// Those steps, with sums that start where `start` says, or at 0.
+    pub(super) fn matrix<S: Simd>(&self, rows: usize, start: Option<Start>) -> Matrix {
+        let Tile { a, a_stride, b, c, c_stride, ahead, .. } = *self;
+        Matrix {
+            rows,
+            a: a.cast(),
+            a_stride,
+            b: b.cast(),
+            depth: self.matrix_steps::<S>(),
+            start: start.map_or(std::ptr::null(), |start| start.at),
+            start_stride: start.map_or(0, |start| start.stride),
+            c,
+            c_stride,
+            ahead: ahead.start,
+            lines: ahead.lines_per_step * S::MATRIX_STEPS / STEP,
+        }
+    }
+
+    /// What follows those steps.
+    pub(super) fn after_matrix<S: Simd, Q: Product<Word = P::Word>>(self, product: Q) -> Tile<Q> {
+        let Tile { a, a_stride, b, depth, c, c_stride, .. } = self;
+        let done = self.matrix_steps::<S>();
+        Tile {
+            product,
+            a: a.wrapping_add(done),
+            a_stride,
+            b: b.wrapping_add(done * S::PANEL),
+            depth: depth - done,
+            c,
+            c_stride,
+            ahead: Ahead::NOTHING,
+        }
     }
 }
 

@@ -187,6 +187,11 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
     fn mul_words(self, a: __m256i, b: __m256i) -> __m256i {
         op!(_mm256_mullo_epi32(a, b))
     }

@@ -26,7 +26,7 @@ pub(crate) mod neon;
 pub(crate) const WIDEST: usize = 16;
 
 /// The most rows of any instruction set's micro-kernel tile.
-pub(crate) const MOST_TILE_ROWS: usize = 12;
+pub(crate) const MOST_TILE_ROWS: usize = 32;
 
 /// A computation that [`Simd::vectorize`] compiles for one instruction set.
 pub(crate) trait Work {
@@ -34,6 +34,29 @@ pub(crate) trait Work {
 
     /// Must be `#[inline(always)]` in every implementation.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// A product of some rows with a panel, for registers that hold whole tiles: `c = start + a · b`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix {
+    /// 1 to [`Simd::MATRIX_ROWS`].
+    pub rows: usize,
+    /// Row r of a starts at `a + r · a_stride`.
+    pub a: *const u32,
+    pub a_stride: usize,
+    /// Step k of b starts at `b + k · PANEL`.
+    pub b: *const u32,
+    /// Steps of the sum: a multiple of [`Simd::MATRIX_STEPS`], at least one.
+    pub depth: usize,
+    /// Where sums start, row r at `start + r · start_stride`; null: at 0.
+    pub start: *const f32,
+    pub start_stride: usize,
+    /// Row r of c starts at `c + r · c_stride`. It may be where the sums start.
+    pub c: *mut f32,
+    pub c_stride: usize,
+    /// What to prefetch, so many lines for each [`Simd::MATRIX_STEPS`].
+    pub ahead: *const f32,
+    pub lines: usize,
 }
 
 /// One instruction set: a vector of [`Simd::WIDTH`] floats and its operations, lane by lane unless said otherwise.
@@ -172,6 +195,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     fn splat_word(self, word: u32) -> Self::I;
 
+    /// The sum of whole numbers, as long as 32 bits hold it.
+    fn add_words(self, a: Self::I, b: Self::I) -> Self::I;
+
     /// The product of whole numbers, as long as 32 bits hold it.
     fn mul_words(self, a: Self::I, b: Self::I) -> Self::I;
 
@@ -218,6 +244,31 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         sums: &mut [[Self::I; 2]; ROWS],
     ) {
         let _ = (a, a_stride, b, depth, sums);
+    }
+
+    /// The most rows of a [`Matrix`], or 0 where no registers hold tiles.
+    const MATRIX_ROWS: usize = 0;
+
+    /// Steps of k that such registers take at a time.
+    const MATRIX_STEPS: usize = 16;
+
+    /// A product of bf16, called where `MATRIX_ROWS` is not 0. Each sum takes one k after the other and rounds after each.
+    ///
+    /// # Safety
+    /// a can be read for all rows and steps, b for `depth` × `PANEL` words, where sums start for all rows of a panel; c can be written
+    /// for as many.
+    #[inline(always)]
+    unsafe fn multiply_bf16(self, matrix: &Matrix) {
+        let _ = matrix;
+    }
+
+    /// The same of int8, with sums in whole numbers of 32 bits: in `c` and where they start, too.
+    ///
+    /// # Safety
+    /// As [`multiply_bf16`](Self::multiply_bf16).
+    #[inline(always)]
+    unsafe fn multiply_int8(self, matrix: &Matrix) {
+        let _ = matrix;
     }
 
     /// Stores the first `n` lanes, rounded as [`Bf16::from_f32`] does.

@@ -134,6 +134,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn add_words(self, a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
+        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+    }
+
+    #[inline(always)]
     fn mul_words(self, a: [u32; 4], b: [u32; 4]) -> [u32; 4] {
         std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]))
     }

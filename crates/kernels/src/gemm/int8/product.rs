@@ -1,7 +1,8 @@
 //! How int8 multiplies in a tile.
 
 use crate::Kernels;
-use crate::gemm::product::Product;
+use crate::gemm::product::{Product, Start};
+use crate::gemm::tile::Tile;
 use crate::simd::{Simd, Work};
 
 /// int8 times int8, four in a word, added up in whole numbers of 32 bits; then in f32 the scales, the bias and the channels
@@ -32,6 +33,27 @@ impl Product for Int8Product {
     const NUMBERS: usize = 4;
     type Factor<S: Simd> = S::I;
     type Sum<S: Simd> = S::I;
+    const IN_MATRICES: bool = true;
+
+    #[inline(always)]
+    unsafe fn multiply_matrix<S: Simd>(tile: Tile<Self>, s: S, rows: usize) {
+        // SAFETY: the caller's promise, of some steps; of the others, which continue what is in c then.
+        unsafe {
+            s.multiply_int8(&tile.matrix::<S>(rows, None));
+            let so_far = Start { at: tile.c, stride: tile.c_stride };
+            tile.after_matrix::<S, _>(Continued { product: tile.product, so_far }).run_by_vectors(s, rows);
+        }
+    }
+
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        Int8Product {
+            row_scales: self.row_scales.wrapping_add(row),
+            row_zeros: self.row_zeros.wrapping_add(row),
+            x: self.x.wrapping_add(row * self.outliers),
+            ..self
+        }
+    }
 
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
         kernels.vectorize_int8(work)
@@ -103,5 +125,61 @@ impl Product for Int8Product {
             }
         }
         results
+    }
+}
+
+/// A product of which some steps are done: the bits of their sums lie where floats will.
+#[derive(Clone, Copy)]
+struct Continued {
+    product: Int8Product,
+    so_far: Start,
+}
+
+impl Product for Continued {
+    type Word = u32;
+    const NUMBERS: usize = 4;
+    type Factor<S: Simd> = S::I;
+    type Sum<S: Simd> = S::I;
+    const IN_MATRICES: bool = true;
+
+    fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
+        Int8Product::vectorize(kernels, work)
+    }
+
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        Continued { product: self.product.from_row(row), so_far: self.so_far.from_row(row) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        unsafe { Int8Product::broadcast(s, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u32) -> S::I {
+        // SAFETY: the caller's promise.
+        unsafe { Int8Product::load(s, from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(s: S, a: S::I, b: S::I, sum: S::I) -> S::I {
+        Int8Product::add(s, a, b, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn start<S: Simd>(self, s: S, row: usize, half: usize) -> S::I {
+        // SAFETY: the caller's promise, for which sums have been stored.
+        unsafe {
+            let so_far = self.so_far.at.add(row * self.so_far.stride + half * S::WIDTH);
+            s.add_words(self.product.start(s, row, half), s.load_words(so_far.cast()))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const ROWS: usize>(self, s: S, sums: [[S::I; 2]; ROWS]) -> [[S::V; 2]; ROWS] {
+        // SAFETY: the caller's promise.
+        unsafe { self.product.finish(s, sums) }
     }
 }

@@ -1,13 +1,14 @@
 //! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
-//! int8.
+//! int8, and a third multiplies whole tiles of them.
 
 mod round;
+pub(crate) mod tiles;
 mod transpose;
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{Simd, Work};
+use super::{Matrix, Simd, Work};
 use crate::Bf16;
 
 /// Proof that the processor has AVX-512F, and the extension.
@@ -20,6 +21,13 @@ pub(crate) const NONE: u8 = 0;
 pub(crate) const VNNI: u8 = 1;
 /// AVX512_BF16 and AVX512_VNNI: no processor has the former alone, and results of int8 may be wanted in bf16.
 pub(crate) const BF16: u8 = 2;
+/// AMX, beside the other two: all processors with it have them.
+pub(crate) const AMX: u8 = 3;
+
+/// Whether an extension brings AVX512_BF16.
+const fn has_bf16(extension: u8) -> bool {
+    extension == BF16 || extension == AMX
+}
 
 impl<const EXTENSION: u8> Avx512<EXTENSION> {
     pub(crate) fn detect() -> Option<Self> {
@@ -33,6 +41,7 @@ impl<const EXTENSION: u8> Avx512<EXTENSION> {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            AMX => Avx512::<BF16>::detect().is_some() && tiles::permitted(),
             _ => true,
         };
         (present && extended).then_some(Avx512(()))
@@ -75,7 +84,7 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
             work.run(simd)
         }
         match EXTENSION {
-            BF16 => op!(with_bf16(self, work)),
+            BF16 | AMX => op!(with_bf16(self, work)),
             VNNI => op!(with_vnni(self, work)),
             _ => op!(plain(self, work)),
         }
@@ -214,6 +223,11 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     }
 
     #[inline(always)]
+    fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
     fn mul_words(self, a: __m512i, b: __m512i) -> __m512i {
         op!(_mm512_mullo_epi32(a, b))
     }
@@ -235,8 +249,8 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
 
     #[inline(always)]
     fn dot_bf16(self, a: __m512i, b: __m512i, sum: __m512) -> __m512 {
-        if EXTENSION == BF16 {
-            // SAFETY: an `Avx512<BF16>` proves that the processor has the instruction. Both types are 512 plain bits.
+        if has_bf16(EXTENSION) {
+            // SAFETY: an `Avx512<BF16>`, and one of more, proves that the processor has the instruction. Both types are 512 plain bits.
             unsafe {
                 let (a, b) = (transmute::<__m512i, __m512bh>(a), transmute::<__m512i, __m512bh>(b));
                 _mm512_dpbf16_ps(sum, a, b)
@@ -251,7 +265,7 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
 
     #[inline(always)]
     fn dot_int8(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
-        if EXTENSION == VNNI || EXTENSION == BF16 {
+        if EXTENSION == VNNI || has_bf16(EXTENSION) {
             op!(_mm512_dpbusd_epi32(sum, a, b))
         } else {
             // Never the best choice: see `Kernels::vectorize_int8`.
@@ -268,10 +282,29 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
         }
     }
 
+    const MATRIX_ROWS: usize = if EXTENSION == AMX { 32 } else { 0 };
+    const MATRIX_STEPS: usize = tiles::STEPS;
+
+    #[inline(always)]
+    unsafe fn multiply_bf16(self, matrix: &Matrix) {
+        if EXTENSION == AMX {
+            // SAFETY: an `Avx512<AMX>` proves that the registers are permitted; the rest is the caller's promise.
+            unsafe { tiles::multiply_bf16(matrix) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_int8(self, matrix: &Matrix) {
+        if EXTENSION == AMX {
+            // SAFETY: as above.
+            unsafe { tiles::multiply_int8(matrix) }
+        }
+    }
+
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut Bf16, n: usize, v: __m512) {
         op!({
-            let rounded: __m256i = if EXTENSION == BF16 {
+            let rounded: __m256i = if has_bf16(EXTENSION) {
                 transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v))
             } else {
                 round::to_bf16(v)

@@ -184,6 +184,11 @@ impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
     }
 
     #[inline(always)]
+    fn add_words(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vaddq_u32(a, b))
+    }
+
+    #[inline(always)]
     fn mul_words(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
         op!(vmulq_u32(a, b))
     }
