@@ -1,7 +1,7 @@
 //! Rows in int8: what a linear layer in int8 reads.
 
 use crate::PackedInt8;
-use crate::memory::AllocError;
+use crate::memory::{AllocError, LINE, to_line};
 use crate::simd::Simd;
 
 /// Rows of inputs for one [`PackedInt8`] (or any that keeps the same channels in f32).
@@ -12,7 +12,8 @@ use crate::simd::Simd;
 /// finite has NaN for a scale, and so gives NaN.
 #[derive(Debug, Default)]
 pub struct QuantizedRows {
-    /// A row is `steps` words of four bytes, each with the instruction set's offset added; the last one filled up with anything.
+    /// A row is `steps` words of four bytes, each with the instruction set's offset added; the last one filled up with anything. They
+    /// start on a cache line, after words that are nobody's.
     words: Vec<u32>,
     steps: usize,
     scales: Vec<f32>,
@@ -44,7 +45,7 @@ impl QuantizedRows {
     pub fn prepare(&mut self, w: &PackedInt8, rows: usize) -> Result<(), AllocError> {
         (self.rows, self.inp, self.kept) = (rows, w.inputs(), w.outliers().len());
         self.steps = self.inp.div_ceil(4);
-        resize(&mut self.words, rows.saturating_mul(self.steps))?;
+        resize(&mut self.words, rows.saturating_mul(self.steps).saturating_add(LINE))?;
         resize(&mut self.scales, rows)?;
         resize(&mut self.zeros, rows)?;
         resize(&mut self.outliers, rows.saturating_mul(self.kept))
@@ -71,11 +72,13 @@ impl QuantizedRows {
     /// If there are no such rows.
     pub fn rows(&self, rows: std::ops::Range<usize>) -> Int8Rows<'_> {
         let Self { words, scales, zeros, outliers, inp, kept, .. } = self;
+        let words = &words[to_line(words)..];
         Int8Rows { words, scales, zeros, outliers, inp: *inp, kept: *kept }.part(rows)
     }
 
     pub(crate) fn parts(&mut self) -> (&mut [u32], &mut [f32], &mut [i32], &mut [f32]) {
-        (&mut self.words, &mut self.scales, &mut self.zeros, &mut self.outliers)
+        let start = to_line(&self.words);
+        (&mut self.words[start..], &mut self.scales, &mut self.zeros, &mut self.outliers)
     }
 
     /// Whether it has room for that many rows for `w`.

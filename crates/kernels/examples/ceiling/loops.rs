@@ -74,7 +74,7 @@ mod of {
 
     /// What LDTILECFG reads: palette 1, eight tiles of 16 rows of 64 bytes.
     #[repr(align(64))]
-    struct Tiles([u8; 64]);
+    struct Tiles(#[allow(dead_code)] [u8; 64]); // assembly reads it
 
     const TILES: Tiles = {
         let mut bytes = [0; 64];

@@ -1,9 +1,9 @@
 //! What this processor can do on one thread, and how much of it the kernels get.
 //!
-//!     cargo run --release -p bert-layers-kernels --example ceiling [INSTRUCTION_SET] [RUNS] [PRECISION]
+//!     cargo run --release -p bert-layers-kernels --example ceiling [INSTRUCTION_SET [RUNS [PRECISION [ONLY]]]]
 //!
 //! The share is that of the kernels' Gop/s (two per multiply-add) in those of a loop of multiply-adds that touches no memory.
-//! The two run in turn, and each counts with its best run, as other processes only ever make them slower.
+//! ONLY is a part of a line, such as "128×768×3072 Gelu": other lines are left out. The two run in turn, and each counts with its best run, as other processes only ever make them slower.
 
 mod loops;
 
@@ -31,15 +31,23 @@ enum Precision {
 
 /// One set, one precision.
 #[derive(Clone, Copy)]
-struct Bench {
+struct Bench<'a> {
     kernels: Kernels,
+    only: Option<&'a str>,
     precision: Precision,
     runs: usize,
 }
 
-impl Bench {
+impl Bench<'_> {
+    fn wants(self, what: &str) -> bool {
+        self.only.is_none_or(|only| what.contains(only))
+    }
+
     /// Calls `f` with each of `0..copies`, in turn with the loop, and prints the best of both.
     fn report(self, what: &str, operations: f64, copies: usize, mut f: impl FnMut(usize)) {
+        if !self.wants(what) {
+            return;
+        }
         let ceiling = ceiling(self.kernels, self.precision);
         let (mut kernel, mut highest) = (f64::INFINITY, 0f64);
         f(0);
@@ -126,9 +134,19 @@ fn quantized(kernels: Kernels, w: &PackedInt8, rows: usize) -> Result<QuantizedR
     Ok(quantized)
 }
 
-fn linear(bench: Bench) -> Result<(), AllocError> {
+fn linear(bench: Bench<'_>) -> Result<(), AllocError> {
     let Bench { kernels, precision, .. } = bench;
     for (rows, inp, out, activation, residual, outliers) in SHAPES {
+        if outliers != 8 && precision != Precision::Int8 {
+            continue;
+        }
+        let mut what = format!("{rows}×{inp}×{out} {activation:?}{}", if residual { " + residual" } else { "" });
+        if outliers != 8 {
+            what += &format!(", {outliers} outliers");
+        }
+        if !bench.wants(&what) {
+            continue;
+        }
         // Several matrices in turn, as layers come: the weights come from memory, not from the cache.
         let first = Matrix::pack(kernels, precision, out, inp, outliers)?;
         let copies = (128 << 20) / first.bytes();
@@ -147,13 +165,6 @@ fn linear(bench: Bench) -> Result<(), AllocError> {
         }
         let epilogue =
             Epilogue { bias: Some(&bias), activation, residual: residual.then_some(&added[..]), ..Epilogue::default() };
-        if outliers != 8 && precision != Precision::Int8 {
-            continue;
-        }
-        let mut what = format!("{rows}×{inp}×{out} {activation:?}{}", if residual { " + residual" } else { "" });
-        if outliers != 8 {
-            what += &format!(", {outliers} outliers");
-        }
         bench.report(&what, 2.0 * (rows * inp * out) as f64, copies, |copy| match &matrices[copy] {
             Matrix::F32(w) => kernels.linear(&Solo, black_box(&x), w, epilogue, &mut result),
             Matrix::Bf16(w) if residual => {
@@ -175,7 +186,7 @@ fn linear(bench: Bench) -> Result<(), AllocError> {
     Ok(())
 }
 
-fn attention(bench: Bench) {
+fn attention(bench: Bench<'_>) {
     for len in [16, 27, 128, 512] {
         let heads = Heads { count: 12, dim: 64, scale: 0.125 };
         let (qkv, rounded) = (vec![0.5; len * 3 * heads.hidden()], vec![Bf16::from_f32(0.5); len * 3 * heads.hidden()]);
@@ -195,7 +206,7 @@ fn attention(bench: Bench) {
     }
 }
 
-fn rows(bench: Bench) -> Result<(), AllocError> {
+fn rows(bench: Bench<'_>) -> Result<(), AllocError> {
     let Bench { kernels, precision, .. } = bench;
     let (mut x, ones) = (vec![0.5; 128 * 768], vec![1.0; 768]);
     let next = PackedInt8::pack_side_by_side(kernels, &[(&ones, 1)], 768, &spread(8, 768))?;
@@ -233,11 +244,11 @@ fn rows(bench: Bench) -> Result<(), AllocError> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let only = arguments.next();
+    let set = arguments.next();
     let runs: usize = arguments.next().map_or(Ok(5), |runs| runs.parse())?;
-    let which = arguments.next();
+    let (which, only) = (arguments.next(), arguments.next());
     for kernels in Kernels::available() {
-        if only.as_ref().is_some_and(|only| only != kernels.name()) {
+        if set.as_ref().is_some_and(|set| set != kernels.name()) {
             continue;
         }
         println!("{} {:?}", kernels.name(), kernels.extensions());
@@ -245,7 +256,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if which.as_ref().is_some_and(|which| !which.eq_ignore_ascii_case(&format!("{precision:?}"))) {
                 continue;
             }
-            let bench = Bench { kernels, precision, runs };
+            let bench = Bench { kernels, only: only.as_deref(), precision, runs };
             linear(bench)?;
             attention(Bench {
                 precision: if precision == Precision::F32 { Precision::F32 } else { Precision::Bf16 },

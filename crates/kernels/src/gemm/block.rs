@@ -137,7 +137,7 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                             depth: ks.len(),
                             c,
                             c_stride,
-                            ahead: Ahead { start: ahead, lines_per_step },
+                            ahead: Ahead::new(ahead, lines_per_step, steps),
                         }
                         .run_rows(s, part.len());
                         if direct.is_some() {

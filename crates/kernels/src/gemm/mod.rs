@@ -147,8 +147,8 @@ fn parts_of_panels(threads: usize, rows: usize, row_parts: usize) -> usize {
     if threads <= 1 || row_parts >= 4 * threads {
         return 1;
     }
-    // Two for each thread, so that one that starts late or is held up leaves some of its work to others. Of few rows one: the
-    // less there is to do with each weight, the more a new start costs.
-    let parts_per_thread = if rows < FEW_ROWS { 1 } else { 2 };
+    // Several for each thread, so that one that starts late or is held up (its core may be half as fast, where others share it) leaves
+    // some of its work to others. Of few rows one: the less there is to do with each weight, the more a new start costs.
+    let parts_per_thread = if rows < FEW_ROWS { 1 } else { 4 };
     (parts_per_thread * threads).div_ceil(row_parts)
 }

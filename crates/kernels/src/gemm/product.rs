@@ -34,7 +34,7 @@ pub(crate) trait Product: Copy {
     }
 
     /// The product of a tile that starts with that row of this one.
-    fn from_row(self, row: usize) -> Self;
+    fn at_row(self, row: usize) -> Self;
 
     /// Runs `work` compiled for the instructions that this precision wants.
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output;
@@ -100,7 +100,7 @@ impl Start {
         (self.at != ZEROS.as_ptr()).then_some(self)
     }
 
-    pub(super) fn from_row(self, row: usize) -> Self {
+    pub(super) fn at_row(self, row: usize) -> Self {
         Start { at: self.at.wrapping_add(row * self.stride), ..self }
     }
 
@@ -122,8 +122,8 @@ impl Product for F32Product {
     type Sum<S: Simd> = S::V;
 
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
-        Self(self.0.from_row(row))
+    fn at_row(self, row: usize) -> Self {
+        Self(self.0.at_row(row))
     }
 
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {
@@ -183,8 +183,8 @@ impl Product for Bf16Product {
     }
 
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
-        Self(self.0.from_row(row))
+    fn at_row(self, row: usize) -> Self {
+        Self(self.0.at_row(row))
     }
 
     fn vectorize<W: Work>(kernels: Kernels, work: W) -> W::Output {

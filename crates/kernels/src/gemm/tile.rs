@@ -1,6 +1,7 @@
 //! The micro-kernel: the loop in which the processor spends its time.
 
 use super::product::{Product, Start};
+use crate::memory::LINE;
 use crate::simd::{Matrix, Simd, Work};
 use crate::team::piece;
 
@@ -33,15 +34,28 @@ pub(crate) struct Tile<P: Product> {
 }
 
 /// Cache lines to prefetch, spread over the loop over k.
+///
+/// Where there are enough of them they come in [`STREAMS`] streams, a quarter of them each. The processor's own prefetcher runs ahead of
+/// each stream, so several fetch more than one: 1.3 times as much on Sapphire Rapids, where one stream gets 9 GB/s.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     pub start: *const f32,
     /// For each [`STEP`] of k.
     pub lines_per_step: usize,
+    /// Floats from the start of a stream to that of the next.
+    pub apart: usize,
 }
 
+/// Streams of what is prefetched.
+pub(crate) const STREAMS: usize = 4;
+
 impl Ahead {
-    pub(crate) const NOTHING: Ahead = Ahead { start: std::ptr::null(), lines_per_step: 0 };
+    pub(crate) const NOTHING: Ahead = Ahead { start: std::ptr::null(), lines_per_step: 0, apart: 0 };
+
+    /// `lines_per_step` lines from `start` on for each of so many [`STEP`]s.
+    pub(crate) fn new(start: *const f32, lines_per_step: usize, steps: usize) -> Self {
+        Ahead { start, lines_per_step, apart: (lines_per_step * steps / STREAMS).max(1) * LINE }
+    }
 }
 
 /// How many steps of k pass between prefetches. Few, since many at once hold up the loads: with 4 rather than 8, a product of 16
@@ -85,7 +99,7 @@ impl<P: Product> Tile<P> {
             let rows = piece(rows, parts, part);
             let Tile { product, a, a_stride, b, depth, c, c_stride, ahead } = self;
             let tile = Tile {
-                product: product.from_row(rows.start),
+                product: product.at_row(rows.start),
                 a: a.wrapping_add(rows.start * a_stride),
                 a_stride,
                 b,
@@ -117,7 +131,8 @@ impl<P: Product> Tile<P> {
             c,
             c_stride,
             ahead: ahead.start,
-            lines: ahead.lines_per_step * S::MATRIX_STEPS / STEP,
+            ahead_apart: ahead.apart,
+            ahead_lines: ahead.lines_per_step * S::MATRIX_STEPS / STEP / STREAMS,
         }
     }
 
@@ -154,11 +169,14 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
                 *right = product.start(s, r, 1);
             }
             let mut next = ahead.start;
+            let streams = if ahead.lines_per_step.is_multiple_of(STREAMS) { STREAMS } else { 1 };
             let mut k = if P::add_all(s, a, a_stride, b, depth, &mut sums) { depth } else { 0 };
             while k < depth {
-                for _ in 0..ahead.lines_per_step {
-                    s.prefetch(next);
-                    next = next.wrapping_add(crate::memory::LINE);
+                for _ in 0..ahead.lines_per_step / streams {
+                    for stream in 0..streams {
+                        s.prefetch(next.wrapping_add(stream * ahead.apart));
+                    }
+                    next = next.wrapping_add(LINE);
                 }
                 let stop = depth.min(k + STEP);
                 while k < stop {

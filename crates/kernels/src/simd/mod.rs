@@ -54,9 +54,10 @@ pub(crate) struct Matrix {
     /// Row r of c starts at `c + r · c_stride`. It may be where the sums start.
     pub c: *mut f32,
     pub c_stride: usize,
-    /// What to prefetch, so many lines for each [`Simd::MATRIX_STEPS`].
+    /// What to prefetch: for each [`Simd::MATRIX_STEPS`] so many times a line of each of four streams, which lie `ahead_apart` floats apart.
     pub ahead: *const f32,
-    pub lines: usize,
+    pub ahead_apart: usize,
+    pub ahead_lines: usize,
 }
 
 /// One instruction set: a vector of [`Simd::WIDTH`] floats and its operations, lane by lane unless said otherwise.

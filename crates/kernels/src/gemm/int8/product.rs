@@ -46,7 +46,7 @@ impl Product for Int8Product {
     }
 
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
+    fn at_row(self, row: usize) -> Self {
         Int8Product {
             row_scales: self.row_scales.wrapping_add(row),
             row_zeros: self.row_zeros.wrapping_add(row),
@@ -147,8 +147,8 @@ impl Product for Continued {
     }
 
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
-        Continued { product: self.product.from_row(row), so_far: self.so_far.from_row(row) }
+    fn at_row(self, row: usize) -> Self {
+        Continued { product: self.product.at_row(row), so_far: self.so_far.at_row(row) }
     }
 
     #[inline(always)]

@@ -117,7 +117,8 @@ struct Operands {
     c: [*mut f32; 2],
     c_stride: usize,
     ahead: *const f32,
-    lines: usize,
+    ahead_apart: usize,
+    ahead_lines: usize,
 }
 
 impl Operands {
@@ -125,7 +126,8 @@ impl Operands {
     /// The registers are [`permitted`].
     #[inline(always)]
     unsafe fn of(matrix: &Matrix) -> Self {
-        let Matrix { rows, a, a_stride, b, depth, start, start_stride, c, c_stride, ahead, lines } = *matrix;
+        let Matrix { rows, a, a_stride, b, depth, start, start_stride, c, c_stride, ahead, ahead_apart, ahead_lines } =
+            *matrix;
         // SAFETY: the caller's promise.
         let last = rows - unsafe { configure(rows) };
         Operands {
@@ -138,7 +140,8 @@ impl Operands {
             c: [c, c.wrapping_add(last * c_stride)],
             c_stride: c_stride * size_of::<f32>(),
             ahead,
-            lines,
+            ahead_apart: ahead_apart * size_of::<f32>(),
+            ahead_lines,
         }
     }
 }
@@ -170,6 +173,8 @@ macro_rules! multiply {
             "mov {b}, [{o} + {at_b}]",
             "mov {rounds}, [{o} + {at_rounds}]",
             "mov {ahead}, [{o} + {at_ahead}]",
+            "mov {apart}, [{o} + {at_apart}]",
+            "lea {ahead2}, [{ahead} + {apart}]",
             "4:",
             "tileloadd tmm6, [{b} + {panel}*1]",
             "tileloadd tmm4, [{x} + {stride}*1]",
@@ -184,7 +189,11 @@ macro_rules! multiply {
             "jz 6f",
             "5:",
             "prefetcht1 [{ahead}]",
+            "prefetcht1 [{ahead} + {apart}]",
+            "prefetcht1 [{ahead} + {apart}*2]",
+            "prefetcht1 [{ahead2} + {apart}*2]",
             "add {ahead}, 64",
+            "add {ahead2}, 64",
             "dec {lines}",
             "jnz 5b",
             "6:",
@@ -208,6 +217,8 @@ macro_rules! multiply {
             panel = in(reg) PANEL,
             rounds = out(reg) _,
             ahead = out(reg) _,
+            ahead2 = out(reg) _,
+            apart = out(reg) _,
             lines = out(reg) _,
             round = const STEPS * PANEL,
             at_start = const offset_of!(Operands, start),
@@ -219,7 +230,8 @@ macro_rules! multiply {
             at_c = const offset_of!(Operands, c),
             at_c_stride = const offset_of!(Operands, c_stride),
             at_ahead = const offset_of!(Operands, ahead),
-            at_lines = const offset_of!(Operands, lines),
+            at_apart = const offset_of!(Operands, ahead_apart),
+            at_lines = const offset_of!(Operands, ahead_lines),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
