@@ -134,6 +134,7 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                             a: x.row(place.rows.start).add(ks.start),
                             a_stride: x.stride(),
                             b: at(panel, ks.start).cast(),
+                            halves_apart: true,
                             depth: ks.len(),
                             c,
                             c_stride,

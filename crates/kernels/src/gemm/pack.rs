@@ -16,6 +16,9 @@ use crate::{Bf16, Kernels, Solo, Team};
 /// A panel is a strip of output columns (32 for AVX-512: two vectors), stored step by step: for each of the inputs, or each
 /// two of them in bf16 and four in int8, the words that lead from there to these columns, side by side. The micro-kernel
 /// reads a panel from front to back, one cache line after the other. Columns that the last panel lacks are zeros.
+///
+/// Where registers hold whole tiles, of every 16 steps the left halves lie side by side, and behind them the right ones: each is loaded
+/// from lines that follow each other, a ninth faster.
 pub(super) struct Panels {
     pub kernels: Kernels,
     /// The length of an input row.
@@ -86,6 +89,9 @@ impl Panels {
                 }
                 first += out;
             }
+            if E::Product::IN_MATRICES {
+                E::Product::vectorize(kernels, SplitHalves { panel: panel * steps, words });
+            }
         });
         drop(tasks);
         Ok(Panels { kernels, inp, out, pairs: false, steps, words })
@@ -150,6 +156,35 @@ impl<E: Encode> Work for Pack<'_, E> {
             }
             interleave(s, &encoded[..beside * steps], steps, &mut words[at..]);
             row += beside;
+        }
+    }
+}
+
+/// Moves the halves of steps apart where registers hold whole tiles, in panels of so many words.
+struct SplitHalves<'a> {
+    panel: usize,
+    words: &'a mut [u32],
+}
+
+impl Work for SplitHalves<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        if S::MATRIX_ROWS == 0 || self.panel == 0 {
+            return;
+        }
+        let mut steps = vec![0; S::MATRIX_STEPS * S::PANEL];
+        for panel in self.words.chunks_exact_mut(self.panel) {
+            for words in panel.chunks_exact_mut(steps.len()) {
+                steps.copy_from_slice(words);
+                let (left, right) = words.split_at_mut(S::MATRIX_STEPS * S::WIDTH);
+                let halves = left.chunks_exact_mut(S::WIDTH).zip(right.chunks_exact_mut(S::WIDTH));
+                for (step, (left, right)) in steps.chunks_exact(S::PANEL).zip(halves) {
+                    left.copy_from_slice(&step[..S::WIDTH]);
+                    right.copy_from_slice(&step[S::WIDTH..]);
+                }
+            }
         }
     }
 }

@@ -22,8 +22,10 @@ pub(crate) struct Tile<P: Product> {
     /// Row r of a starts at `a + r · a_stride`.
     pub a: *const P::Word,
     pub a_stride: usize,
-    /// Step k of b starts at `b + k · PANEL`.
+    /// Step k of b starts at `b + k · PANEL`, unless its halves lie apart.
     pub b: *const P::Word,
+    /// Whether they do, in the steps that registers for whole tiles take.
+    pub halves_apart: bool,
     /// Steps of the sum.
     pub depth: usize,
     /// Row r of c starts at `c + r · c_stride`.
@@ -97,16 +99,12 @@ impl<P: Product> Tile<P> {
         let parts = if P::most_rows::<S>() > S::TILE_ROWS { rows.div_ceil(S::TILE_ROWS) } else { 1 };
         for part in 0..parts {
             let rows = piece(rows, parts, part);
-            let Tile { product, a, a_stride, b, depth, c, c_stride, ahead } = self;
             let tile = Tile {
-                product: product.at_row(rows.start),
-                a: a.wrapping_add(rows.start * a_stride),
-                a_stride,
-                b,
-                depth,
-                c: c.wrapping_add(rows.start * c_stride),
-                c_stride,
-                ahead: if part == 0 { ahead } else { Ahead::NOTHING },
+                product: self.product.at_row(rows.start),
+                a: self.a.wrapping_add(rows.start * self.a_stride),
+                c: self.c.wrapping_add(rows.start * self.c_stride),
+                ahead: if part == 0 { self.ahead } else { Ahead::NOTHING },
+                ..self
             };
             with_rows!(tile, rows.len(), 1 2 3 4 5 6 7 8 9 10 11 12);
         }
@@ -119,12 +117,13 @@ impl<P: Product> Tile<P> {
 
     /// Those steps, with sums that start where `start` says, or at 0.
     pub(super) fn matrix<S: Simd>(&self, rows: usize, start: Option<Start>) -> Matrix {
-        let Tile { a, a_stride, b, c, c_stride, ahead, .. } = *self;
+        let Tile { a, a_stride, b, halves_apart, c, c_stride, ahead, .. } = *self;
         Matrix {
             rows,
             a: a.cast(),
             a_stride,
             b: b.cast(),
+            halves_apart,
             depth: self.matrix_steps::<S>(),
             start: start.map_or(std::ptr::null(), |start| start.at),
             start_stride: start.map_or(0, |start| start.stride),
@@ -145,6 +144,7 @@ impl<P: Product> Tile<P> {
             a: a.wrapping_add(done),
             a_stride,
             b: b.wrapping_add(done * S::PANEL),
+            halves_apart: false,
             depth: depth - done,
             c,
             c_stride,
@@ -160,7 +160,7 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Tile { product, a, a_stride, mut b, depth, c, c_stride, ahead } = self.0;
+        let Tile { product, a, a_stride, mut b, depth, c, c_stride, ahead, .. } = self.0;
         // SAFETY: all accesses are those that the caller of `run_rows` vouches for.
         unsafe {
             let mut sums = [[product.start(s, 0, 0); 2]; ROWS];

@@ -46,6 +46,8 @@ pub(crate) struct Matrix {
     pub a_stride: usize,
     /// Step k of b starts at `b + k · PANEL`.
     pub b: *const u32,
+    /// Whether of each [`Simd::MATRIX_STEPS`] steps the left halves come first, side by side, and then the right ones.
+    pub halves_apart: bool,
     /// Steps of the sum: a multiple of [`Simd::MATRIX_STEPS`], at least one.
     pub depth: usize,
     /// Where sums start, row r at `start + r · start_stride`; null: at 0.

@@ -18,8 +18,8 @@ use crate::simd::Matrix;
 const ROWS: usize = 16;
 /// Steps of k in a tile: words in a row of a, rows of the panel's words.
 pub(super) const STEPS: usize = 16;
-/// Bytes from a step of a panel to the next.
-const PANEL: usize = 2 * 16 * size_of::<u32>();
+/// Bytes of half a step of a panel.
+const HALF: usize = 16 * size_of::<u32>();
 
 /// Whether the processor multiplies tiles of bf16 and of int8, and the system lets this process do so. Asked once.
 pub(super) fn permitted() -> bool {
@@ -110,7 +110,9 @@ struct Operands {
     /// Of the first rows, and of the last.
     a: [*const u32; 2],
     a_stride: usize,
-    b: *const u32,
+    /// The left half of the first step, and the right.
+    b: [*const u32; 2],
+    b_stride: usize,
     rounds: usize,
     start: [*const f32; 2],
     start_stride: usize,
@@ -126,14 +128,28 @@ impl Operands {
     /// The registers are [`permitted`].
     #[inline(always)]
     unsafe fn of(matrix: &Matrix) -> Self {
-        let Matrix { rows, a, a_stride, b, depth, start, start_stride, c, c_stride, ahead, ahead_apart, ahead_lines } =
-            *matrix;
+        let Matrix {
+            rows,
+            a,
+            a_stride,
+            b,
+            halves_apart,
+            depth,
+            start,
+            start_stride,
+            c,
+            c_stride,
+            ahead,
+            ahead_apart,
+            ahead_lines,
+        } = *matrix;
         // SAFETY: the caller's promise.
         let last = rows - unsafe { configure(rows) };
         Operands {
             a: [a, a.wrapping_add(last * a_stride)],
             a_stride: a_stride * size_of::<u32>(),
-            b,
+            b: [b, b.wrapping_byte_add(if halves_apart { STEPS * HALF } else { HALF })],
+            b_stride: if halves_apart { HALF } else { 2 * HALF },
             rounds: depth / STEPS,
             start: [start, start.wrapping_add(last * start_stride)],
             start_stride: start_stride * size_of::<f32>(),
@@ -171,15 +187,17 @@ macro_rules! multiply {
             "mov {y}, [{o} + {at_a} + 8]",
             "mov {stride}, [{o} + {at_a_stride}]",
             "mov {b}, [{o} + {at_b}]",
+            "mov {b2}, [{o} + {at_b} + 8]",
+            "mov {b_stride}, [{o} + {at_b_stride}]",
             "mov {rounds}, [{o} + {at_rounds}]",
             "mov {ahead}, [{o} + {at_ahead}]",
             "mov {apart}, [{o} + {at_apart}]",
             "lea {ahead2}, [{ahead} + {apart}]",
             "4:",
-            "tileloadd tmm6, [{b} + {panel}*1]",
+            "tileloadd tmm6, [{b} + {b_stride}*1]",
             "tileloadd tmm4, [{x} + {stride}*1]",
             concat!($product, " tmm0, tmm4, tmm6"),
-            "tileloadd tmm7, [{b} + {panel}*1 + 64]",
+            "tileloadd tmm7, [{b2} + {b_stride}*1]",
             concat!($product, " tmm1, tmm4, tmm7"),
             "tileloadd tmm5, [{y} + {stride}*1]",
             concat!($product, " tmm2, tmm5, tmm6"),
@@ -200,6 +218,7 @@ macro_rules! multiply {
             "add {x}, 64",
             "add {y}, 64",
             "add {b}, {round}",
+            "add {b2}, {round}",
             "dec {rounds}",
             "jnz 4b",
             "mov {x}, [{o} + {at_c}]",
@@ -214,18 +233,20 @@ macro_rules! multiply {
             y = out(reg) _,
             stride = out(reg) _,
             b = out(reg) _,
-            panel = in(reg) PANEL,
+            b2 = out(reg) _,
+            b_stride = out(reg) _,
             rounds = out(reg) _,
             ahead = out(reg) _,
             ahead2 = out(reg) _,
             apart = out(reg) _,
             lines = out(reg) _,
-            round = const STEPS * PANEL,
+            round = const STEPS * 2 * HALF,
             at_start = const offset_of!(Operands, start),
             at_start_stride = const offset_of!(Operands, start_stride),
             at_a = const offset_of!(Operands, a),
             at_a_stride = const offset_of!(Operands, a_stride),
             at_b = const offset_of!(Operands, b),
+            at_b_stride = const offset_of!(Operands, b_stride),
             at_rounds = const offset_of!(Operands, rounds),
             at_c = const offset_of!(Operands, c),
             at_c_stride = const offset_of!(Operands, c_stride),
