@@ -2,7 +2,7 @@
 /**
  * All tests once more with each other instruction set that this machine has kernels for (after `npm run build`):
  *
- *     node scripts/test-isa.mjs [SET...]        avx512, avx2, neon, portable
+ *     node scripts/test-isa.mjs [SET...]        amx, avx512, avx2, neon, portable
  *
  * `npm test` runs the kernels and the comparisons with Transformers on all of them, and everything else on the best.
  */
@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
-const SETS = ['avx512', 'avx2', 'neon', 'portable']
+const SETS = ['amx', 'avx512', 'avx2', 'neon', 'portable']
 
 const environment = set => ({ ...process.env, BERT_LAYERS_ISA: set })
 

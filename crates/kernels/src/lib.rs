@@ -36,6 +36,9 @@
 //! multiplies whole words and adds up their products, with an instruction that does just that where there is one, so it
 //! covers one, two or four k in about the same time. How that differs is in `gemm::product`.
 //!
+//! Some processors have registers for whole tiles of bf16 and int8 (AMX). They take the same panels, sixteen words of k at a time; what
+//! remains of k is left to vectors, which continue the sums (`simd::Matrix`, `simd::avx512::tiles`).
+//!
 //! Sums are always f32, or in int8 exact whole numbers. What a layer keeps between its steps, the hidden state, stays f32;
 //! rows are rounded or quantized ([`Converted`]) as they leave a norm, attention or the first feed-forward layer. In int8 each
 //! row has a scale and a zero point, and the few input channels with very large values, which would drown the others in it, stay f32.
