@@ -11,10 +11,10 @@
  * figure is the median over the rounds of the ratio to the best peer of the same precision. In its turn an engine runs a case once
  * to warm up and then several times, of which the median counts.
  *
- * --record writes benches/record/<processor>.json.
+ * --record writes benches/record/<processor>.json; with --only it keeps what the file has of the other precisions.
  */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -114,6 +114,7 @@ for (const [precision, names] of Object.entries(PRECISIONS)) {
       figures[precision][testCase] = {
         ratio: Number(median(ratios).toFixed(3)),
         worst: Number(Math.min(...ratios).toFixed(3)),
+        rounds: rounds.length,
         tokensPerSecond: Object.fromEntries(
           engines.map(({ name }) => [name, Math.round(tokens / median(rounds.map(round => round[name])))]),
         ),
@@ -141,6 +142,13 @@ if (values.record) {
     .model.trim()
     .replace(/[^\w.-]+/g, '-')
   mkdirSync(join(HERE, 'record'), { recursive: true })
-  const record = { processor: cpus()[0].model, threads: Number(values.threads), node: process.version, figures }
-  writeFileSync(join(HERE, 'record', `${processor}.json`), `${JSON.stringify(record, null, 2)}\n`)
+  const file = join(HERE, 'record', `${processor}.json`)
+  const before = values.only && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).figures : {}
+  const record = {
+    processor: cpus()[0].model,
+    threads: Number(values.threads),
+    node: process.version,
+    figures: { ...before, ...figures },
+  }
+  writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`)
 }

@@ -31,7 +31,10 @@ pub(super) fn permitted() -> bool {
 /// know them on stable Rust.
 fn present() -> bool {
     const ALL: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-    std::arch::x86_64::__cpuid_count(7, 0).edx & ALL == ALL
+    // SAFETY: every x86-64 processor has the instruction.
+    #[allow(unused_unsafe)] // safe to call since Rust 1.94
+    let leaf = unsafe { std::arch::x86_64::__cpuid_count(7, 0) };
+    leaf.edx & ALL == ALL
 }
 
 /// Asks Linux for the registers (Documentation/arch/x86/xstate.rst). A kernel that does not know the request fails it, and so does
