@@ -31,8 +31,8 @@ pub(super) fn permitted() -> bool {
 /// know them on stable Rust.
 fn present() -> bool {
     const ALL: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    #[allow(unused_unsafe)] // newer Rust has it safe to call
     // SAFETY: every x86-64 processor has the instruction.
-    #[allow(unused_unsafe)] // safe to call since Rust 1.94
     let leaf = unsafe { std::arch::x86_64::__cpuid_count(7, 0) };
     leaf.edx & ALL == ALL
 }
