@@ -110,9 +110,9 @@ impl Kernels {
 
     /// What this processor can run, best first; the portable set, which everything can run, is last.
     ///
-    /// "amx" is "avx512" with AMX for bf16 and int8. "avx512", "avx2" and "neon" use the extensions for bf16 and int8 that the processor has. If there are any, the same sets
-    /// without them, "avx512-base", "avx2-base" and "neon-base", are there as well, and "avx512-vnni" with the one for int8: what
-    /// older processors run.
+    /// "amx" is "avx512" with AMX for bf16 and int8. "avx512", "avx2" and "neon" use the other extensions for these that the processor
+    /// has. If there are any, the same sets without them, "avx512-base", "avx2-base" and "neon-base", are there as well, and
+    /// "avx512-vnni" with the one for int8: what older processors run.
     pub fn available() -> Vec<Kernels> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
