@@ -50,6 +50,21 @@ pub(crate) trait Product: Copy {
     /// `sum + a · b`, lane by lane; in a word of several numbers, the sum of their products.
     fn add<S: Simd>(s: S, a: Self::Factor<S>, b: Self::Factor<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
 
+    /// `sum + word · b`, of the word `AT` words after `from`.
+    ///
+    /// # Safety
+    /// It can be read; it need not be aligned.
+    #[inline(always)]
+    unsafe fn add_word<S: Simd, const AT: usize>(
+        s: S,
+        from: *const Self::Word,
+        b: Self::Factor<S>,
+        sum: Self::Sum<S>,
+    ) -> Self::Sum<S> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::add(s, Self::broadcast(s, from.add(AT)), b, sum) }
+    }
+
     /// Adds all steps of a tile of `ROWS` rows at once, if the instruction set has a way of its own; says whether it did.
     ///
     /// # Safety
@@ -145,6 +160,12 @@ impl Product for F32Product {
     #[inline(always)]
     fn add<S: Simd>(s: S, a: S::V, b: S::V, sum: S::V) -> S::V {
         s.fma(a, b, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn add_word<S: Simd, const AT: usize>(s: S, from: *const f32, b: S::V, sum: S::V) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.fma_word::<AT>(from, b, sum) }
     }
 
     #[inline(always)]

@@ -128,6 +128,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a * b + c`: rounded once where the processor can, twice in the portable set.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
+    /// `from[AT] * b + c`, as [`fma`](Self::fma): where the processor can, in one instruction, with an address that is no sum.
+    ///
+    /// # Safety
+    /// That float can be read.
+    #[inline(always)]
+    unsafe fn fma_word<const AT: usize>(self, from: *const f32, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the caller's promise.
+        self.fma(self.splat(unsafe { *from.add(AT) }), b, c)
+    }
+
     /// The larger; NaN where `b` is NaN. Give the value that may be NaN second.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 

@@ -1,6 +1,7 @@
 //! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
 //! int8, and a third multiplies whole tiles of them.
 
+mod broadcast;
 mod round;
 pub(crate) mod tiles;
 mod transpose;
@@ -142,6 +143,12 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     #[inline(always)]
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         op!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    unsafe fn fma_word<const AT: usize>(self, from: *const f32, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: an `Avx512` value proves that the processor has the instruction; the caller vouches for the float.
+        unsafe { broadcast::fma::<AT>(from, b, c) }
     }
 
     #[inline(always)]
