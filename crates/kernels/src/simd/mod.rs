@@ -38,6 +38,7 @@ pub(crate) trait Work {
 
 /// A product of some rows with a panel, for registers that hold whole tiles: `c = start + a · b`.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has such registers"))]
 pub(crate) struct Matrix {
     /// 1 to [`Simd::MATRIX_ROWS`].
     pub rows: usize,
