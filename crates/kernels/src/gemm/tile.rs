@@ -179,6 +179,7 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
             let mut next = ahead.start;
             let streams = if ahead.lines_per_step.is_multiple_of(STREAMS) { STREAMS } else { 1 };
             let mut k = if P::add_all(s, a, a_stride, b, depth, &mut sums) { depth } else { 0 };
+            const { assert!(ROWS <= MOST_ROWS) };
             // Written out row by row: a loop over so many would not be unrolled, and the sums would lie in memory.
             macro_rules! add_step {
                 ($pairs:ident, $j:literal, $($r:literal)*) => {{
