@@ -1,8 +1,13 @@
 //! AMX: eight registers that hold tiles of 16 rows × 64 bytes, and instructions that multiply two of them, each in the time of
 //! some sixteen dot products of AVX-512 and as much as 256 of those.
 //!
-//! Four registers hold sums, of two times 16 rows and the panel's two times 16 columns; two hold rows of a, two the panel's words. A
-//! panel of ours, read 16 steps at a time, is just what the instructions want for their second factor.
+//! Four registers hold sums, of two times 16 rows and the panel's two times 16 columns; one holds rows of a, first these and then those,
+//! two the panel's words. A panel of ours, read 16 steps at a time, is just what the instructions want for their second factor.
+//!
+//! The eighth register is left alone on purpose. Where another thread shares the core, there seem to be few registers behind these
+//! names, and each name in use takes one of those that loads and products in flight need: four loads and four products took
+//! 136 ns with eight names, 92 with seven, and 30 either way where nobody shares the core (Sapphire Rapids; products of 128 rows as a
+//! whole: 0.83 times as long). Of up to 16 rows, whose sums are two, four names will do.
 //!
 //! The registers are configured before they are used, each thread for itself, and the system has to allow it, each process for
 //! itself. Both happen here. While they hold something, each switch between threads saves 8 KiB more: see [`rest`].
@@ -89,9 +94,10 @@ unsafe fn configure(rows: usize) -> usize {
     }
     let mut configuration =
         Configuration { palette: 1, start_row: 0, reserved: [0; 14], bytes_per_row: [0; 16], rows: [0; 16] };
-    configuration.bytes_per_row[..8].fill(64);
-    configuration.rows[..6].fill(least as u8);
-    configuration.rows[6..8].fill(ROWS as u8);
+    // Sums and rows of a, then words.
+    configuration.bytes_per_row[..7].fill(64);
+    configuration.rows[..5].fill(least as u8);
+    configuration.rows[5..7].fill(ROWS as u8);
     // SAFETY: a valid configuration; the caller's promise.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &configuration, options(readonly, nostack, preserves_flags)) };
     CONFIGURED.set(least);
@@ -168,8 +174,7 @@ impl Operands {
 /// Starts sums, adds a · b in rounds of [`STEPS`] steps, and stores them. One piece of assembly, since what these registers hold means
 /// nothing to the compiler.
 ///
-/// `first` multiplies the first rows alone: for 16 rows of which there are no last ones. A load and a product of registers that have to
-/// wait for each other cost some 30 ns where another thread shares the core, so 16 rows take 0.7 to 0.9 times as long without them.
+/// `first` multiplies the first rows alone: for 16 rows of which there are no last ones.
 macro_rules! multiply {
     ($operands:expr, $product:literal) => {
         multiply!(
@@ -178,17 +183,27 @@ macro_rules! multiply {
             ["tileloadd tmm2, [{y} + {stride}*1]", "tileloadd tmm3, [{y} + {stride}*1 + 64]"],
             ["tilezero tmm2", "tilezero tmm3"],
             [
-                "tileloadd tmm5, [{y} + {stride}*1]",
-                concat!($product, " tmm2, tmm5, tmm6"),
-                concat!($product, " tmm3, tmm5, tmm7"),
+                "tileloadd tmm6, [{b2} + {b_stride}*1]",
+                concat!($product, " tmm1, tmm4, tmm6"),
+                "tileloadd tmm4, [{y} + {stride}*1]",
+                concat!($product, " tmm2, tmm4, tmm5"),
+                concat!($product, " tmm3, tmm4, tmm6"),
             ],
             ["tilestored [{y} + {stride}*1], tmm2", "tilestored [{y} + {stride}*1 + 64], tmm3"]
         )
     };
     (first $operands:expr, $product:literal) => {
-        multiply!($operands, $product, [], [], [], [])
+        multiply!(
+            $operands,
+            $product,
+            [],
+            [],
+            ["tileloadd tmm5, [{b2} + {b_stride}*1]", concat!($product, " tmm1, tmm4, tmm5")],
+            []
+        )
     };
-    // With what the last rows need: to start sums where `start` says, or at 0, to add a round, and to store them.
+    // With what the last rows need to start sums where `start` says, or at 0, and to store them, and with all of a round but the first
+    // rows times the left half.
     ($operands:expr, $product:expr, [$($start:expr),*], [$($zero:expr),*], [$($round:expr),* $(,)?], [$($store:expr),*]) => {
         asm!(
             "mov {x}, [{o} + {at_start}]",
@@ -216,11 +231,9 @@ macro_rules! multiply {
             "mov {apart}, [{o} + {at_apart}]",
             "lea {ahead2}, [{ahead} + {apart}]",
             "4:",
-            "tileloadd tmm6, [{b} + {b_stride}*1]",
+            "tileloadd tmm5, [{b} + {b_stride}*1]",
             "tileloadd tmm4, [{x} + {stride}*1]",
-            concat!($product, " tmm0, tmm4, tmm6"),
-            "tileloadd tmm7, [{b2} + {b_stride}*1]",
-            concat!($product, " tmm1, tmm4, tmm7"),
+            concat!($product, " tmm0, tmm4, tmm5"),
             $($round,)*
             "mov {lines}, [{o} + {at_lines}]",
             "test {lines}, {lines}",
@@ -273,7 +286,7 @@ macro_rules! multiply {
             at_apart = const offset_of!(Operands, ahead_apart),
             at_lines = const offset_of!(Operands, ahead_lines),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _,
             options(nostack),
         )
     };
