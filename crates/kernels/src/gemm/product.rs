@@ -2,7 +2,7 @@
 
 use super::tile::Tile;
 use crate::Kernels;
-use crate::simd::{Simd, WIDEST, Work};
+use crate::simd::{Matrix, Simd, WIDEST, Work};
 
 /// One precision's part in a [`Tile`](super::Tile).
 pub(crate) trait Product: Copy {
@@ -33,6 +33,15 @@ pub(crate) trait Product: Copy {
         unsafe { tile.run_by_vectors(s, rows) }
     }
 
+    /// Runs a tile of `ROWS` rows in vectors, if the instruction set has a way of its own for that; says whether it did.
+    ///
+    /// # Safety
+    /// As for [`Tile::run_rows`].
+    #[inline(always)]
+    unsafe fn multiply_rows<S: Simd, const ROWS: usize>(_tile: &Tile<Self>, _: S) -> bool {
+        false
+    }
+
     /// The product of a tile that starts with that row of this one.
     fn at_row(self, row: usize) -> Self;
 
@@ -49,21 +58,6 @@ pub(crate) trait Product: Copy {
 
     /// `sum + a · b`, lane by lane; in a word of several numbers, the sum of their products.
     fn add<S: Simd>(s: S, a: Self::Factor<S>, b: Self::Factor<S>, sum: Self::Sum<S>) -> Self::Sum<S>;
-
-    /// `sum + word · b`, of the word `AT` words after `from`.
-    ///
-    /// # Safety
-    /// It can be read; it need not be aligned.
-    #[inline(always)]
-    unsafe fn add_word<S: Simd, const AT: usize>(
-        s: S,
-        from: *const Self::Word,
-        b: Self::Factor<S>,
-        sum: Self::Sum<S>,
-    ) -> Self::Sum<S> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::add(s, Self::broadcast(s, from.add(AT)), b, sum) }
-    }
 
     /// Adds all steps of a tile of `ROWS` rows at once, if the instruction set has a way of its own; says whether it did.
     ///
@@ -137,6 +131,16 @@ impl Product for F32Product {
     type Sum<S: Simd> = S::V;
 
     #[inline(always)]
+    unsafe fn multiply_rows<S: Simd, const ROWS: usize>(tile: &Tile<Self>, s: S) -> bool {
+        if S::TILES_F32 {
+            let matrix = Matrix { depth: tile.depth, ..tile.matrix::<S>(ROWS, Some(tile.product.0)) };
+            // SAFETY: the caller's promise.
+            unsafe { s.tile_f32::<ROWS>(&matrix) };
+        }
+        S::TILES_F32
+    }
+
+    #[inline(always)]
     fn at_row(self, row: usize) -> Self {
         Self(self.0.at_row(row))
     }
@@ -160,12 +164,6 @@ impl Product for F32Product {
     #[inline(always)]
     fn add<S: Simd>(s: S, a: S::V, b: S::V, sum: S::V) -> S::V {
         s.fma(a, b, sum)
-    }
-
-    #[inline(always)]
-    unsafe fn add_word<S: Simd, const AT: usize>(s: S, from: *const f32, b: S::V, sum: S::V) -> S::V {
-        // SAFETY: the caller's promise.
-        unsafe { s.fma_word::<AT>(from, b, sum) }
     }
 
     #[inline(always)]

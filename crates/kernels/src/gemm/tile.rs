@@ -13,9 +13,7 @@ use crate::team::piece;
 /// their [`Product`].
 ///
 /// The multiply-adds are what it waits for, unless another thread shares the core: then each instruction costs time. So [`STEP`] steps are
-/// written out, with addresses computed once, and where a multiply-add can broadcast a word itself, every other row leaves it to it (for
-/// all of them there are not registers enough for addresses). In f32 that makes 41 instructions a step of 52, which took 0.87 times as long
-/// on a busy Sapphire Rapids, and 0.98 times as long on an idle one.
+/// written out, with addresses computed once. Where that is not enough, an instruction set has a loop of its own ([`Simd::tile_f32`]).
 ///
 /// Every element is one chain of multiply-adds. Where it lies in the tile, and how many rows the tile has, changes
 /// which register holds it and nothing else.
@@ -168,6 +166,10 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        // SAFETY: the promise of who calls `run_rows`.
+        if unsafe { P::multiply_rows::<S, ROWS>(&self.0, s) } {
+            return;
+        }
         let Tile { product, a, a_stride, mut b, depth, c, c_stride, ahead, .. } = self.0;
         // SAFETY: all accesses are those that the caller of `run_rows` vouches for.
         unsafe {
@@ -187,13 +189,8 @@ impl<const ROWS: usize, P: Product> Work for OfRows<ROWS, P> {
                     let b_right = P::load(s, b.add($j * S::PANEL + S::WIDTH));
                     $(if $r < ROWS {
                         let [left, right] = sums[$r];
-                        sums[$r] = if $r % 2 == 0 {
-                            let a = $pairs[$r / 2];
-                            [P::add_word::<S, $j>(s, a, b_left, left), P::add_word::<S, $j>(s, a, b_right, right)]
-                        } else {
-                            let a = P::broadcast(s, $pairs[$r / 2].add(a_stride + $j));
-                            [P::add(s, a, b_left, left), P::add(s, a, b_right, right)]
-                        };
+                        let a = P::broadcast(s, $pairs[$r / 2].add($r % 2 * a_stride + $j));
+                        sums[$r] = [P::add(s, a, b_left, left), P::add(s, a, b_right, right)];
                     })*
                 }};
                 ($pairs:ident, $j:literal) => { add_step!($pairs, $j, 0 1 2 3 4 5 6 7 8 9 10 11) };

@@ -129,16 +129,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `a * b + c`: rounded once where the processor can, twice in the portable set.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
 
-    /// `from[AT] * b + c`, as [`fma`](Self::fma): where the processor can, in one instruction, with an address that is no sum.
-    ///
-    /// # Safety
-    /// That float can be read.
-    #[inline(always)]
-    unsafe fn fma_word<const AT: usize>(self, from: *const f32, b: Self::V, c: Self::V) -> Self::V {
-        // SAFETY: the caller's promise.
-        self.fma(self.splat(unsafe { *from.add(AT) }), b, c)
-    }
-
     /// The larger; NaN where `b` is NaN. Give the value that may be NaN second.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 
@@ -239,6 +229,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `sum + a₀·b₀ + a₁·b₁ + a₂·b₂ + a₃·b₃` of the four int8 in each word, exactly, as long as 32 bits hold it. b is within
     /// ±127, a within ±127 + `OFFSET`, where `OFFSET` is not taken off.
     fn dot_int8(self, a: Self::I, b: Self::I, sum: Self::I) -> Self::I;
+
+    /// Whether there is something better for a whole tile than one [`fma`](Self::fma) after the other.
+    const TILES_F32: bool = false;
+
+    /// The tile of `ROWS` ≤ [`TILE_ROWS`](Self::TILE_ROWS) rows, of any depth. Called where `TILES_F32` says so.
+    ///
+    /// # Safety
+    /// a can be read for all rows and steps, b for `depth` × `PANEL` floats, where sums start for all rows of a panel; c can be written
+    /// for as many.
+    #[inline(always)]
+    unsafe fn tile_f32<const ROWS: usize>(self, matrix: &Matrix) {
+        let _ = matrix;
+    }
 
     /// Whether there is something better for a whole tile than one [`dot_int8`](Self::dot_int8) after the other.
     const TILES_INT8: bool = false;

@@ -1,8 +1,8 @@
 //! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
 //! int8, and a third multiplies whole tiles of them.
 
-mod broadcast;
 mod round;
+mod rows;
 pub(crate) mod tiles;
 mod transpose;
 
@@ -146,12 +146,6 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
     }
 
     #[inline(always)]
-    unsafe fn fma_word<const AT: usize>(self, from: *const f32, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: an `Avx512` value proves that the processor has the instruction; the caller vouches for the float.
-        unsafe { broadcast::fma::<AT>(from, b, c) }
-    }
-
-    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         op!(_mm512_max_ps(a, b))
     }
@@ -287,6 +281,14 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
                 sum
             })
         }
+    }
+
+    const TILES_F32: bool = true;
+
+    #[inline(always)]
+    unsafe fn tile_f32<const ROWS: usize>(self, matrix: &Matrix) {
+        // SAFETY: an `Avx512` value proves that the processor has AVX-512F; the caller's promise.
+        unsafe { rows::multiply::<ROWS>(matrix) }
     }
 
     const MATRIX_ROWS: usize = if EXTENSION == AMX { 32 } else { 0 };
