@@ -36,11 +36,12 @@ pub(crate) trait Work {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// A product of some rows with a panel, for registers that hold whole tiles: `c = start + a · b`.
+/// A product of some rows with a panel, for a loop of the instruction set's own: in registers that hold whole tiles, or f32 in vectors.
+/// `c = start + a · b`.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has such registers"))]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 has such loops"))]
 pub(crate) struct Matrix {
-    /// 1 to [`Simd::MATRIX_ROWS`].
+    /// 1 to [`Simd::MATRIX_ROWS`], in vectors to [`Simd::TILE_ROWS`].
     pub rows: usize,
     /// Row r of a starts at `a + r · a_stride`.
     pub a: *const u32,
@@ -49,7 +50,7 @@ pub(crate) struct Matrix {
     pub b: *const u32,
     /// Whether of each [`Simd::MATRIX_STEPS`] steps the left halves come first, side by side, and then the right ones.
     pub halves_apart: bool,
-    /// Steps of the sum: a multiple of [`Simd::MATRIX_STEPS`], at least one.
+    /// Steps of the sum: a multiple of [`Simd::MATRIX_STEPS`], at least one; in vectors any number.
     pub depth: usize,
     /// Where sums start, row r at `start + r · start_stride`; null: at 0.
     pub start: *const f32,

@@ -1,6 +1,7 @@
 //! AVX-512: sixteen lanes, 32 registers. Its foundation subset is enough; two extensions have the dot products of bf16 and
 //! int8, and a third multiplies whole tiles of them.
 
+mod ahead;
 mod round;
 mod rows;
 pub(crate) mod tiles;

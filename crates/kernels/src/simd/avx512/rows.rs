@@ -9,12 +9,14 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
+use super::ahead::prefetch;
+use super::tiles;
 use crate::simd::Matrix;
 
-/// Steps that are written out: those for which [`Matrix`] says what to prefetch.
+/// Steps that are written out.
 const STEPS: usize = 16;
-/// Bytes of a step of a panel.
-const STEP: usize = 32 * size_of::<f32>();
+/// [`Matrix`] says for as many what to prefetch.
+const _: () = assert!(STEPS == tiles::STEPS);
 
 /// What the loop reads: addresses, and distances in bytes; and what it counts, as there is no register left for that.
 #[repr(C)]
@@ -30,7 +32,8 @@ struct Operands {
     c_stride: usize,
     ahead: *const f32,
     ahead_apart: usize,
-    /// For each quarter of the steps written out.
+    /// For each quarter of the steps written out: more at once would hold up the loads (a product of 16 rows, which waits for weights most,
+    /// took 1.08 times as long with all of them together).
     ahead_lines: [usize; 4],
 }
 
@@ -76,26 +79,27 @@ macro_rules! sums {
     };
 }
 
-/// Prefetches a quarter of the lines that belong to the steps written out, given by its place among the counts. More at once would hold
-/// up the loads: a product of 16 rows, which waits for weights most, took 1.08 times as long with all of them together.
-macro_rules! prefetch {
-    ($at:literal) => {
+/// Moves all addresses on: rows by so many bytes, the panel by that many.
+macro_rules! advance {
+    ($rows:literal, $panel:literal) => {
         concat!(
-            "mov {n}, [{o} + {at_lines} + ",
-            $at,
-            "]\n",
-            "test {n}, {n}\n",
-            "jz 5f\n",
-            "3:\n",
-            "prefetcht1 [{ahead}]\n",
-            "prefetcht1 [{ahead} + {apart}]\n",
-            "prefetcht1 [{ahead} + {apart}*2]\n",
-            "prefetcht1 [{ahead2} + {apart}*2]\n",
-            "add {ahead}, 64\n",
-            "add {ahead2}, 64\n",
-            "dec {n}\n",
-            "jnz 3b\n",
-            "5:\n",
+            "add {p0}, ",
+            $rows,
+            "\nadd {p1}, ",
+            $rows,
+            "\nadd {p2}, ",
+            $rows,
+            "\n",
+            "add {p3}, ",
+            $rows,
+            "\nadd {p4}, ",
+            $rows,
+            "\nadd {p5}, ",
+            $rows,
+            "\n",
+            "add {b}, ",
+            $panel,
+            "\n",
         )
     };
 }
@@ -120,33 +124,27 @@ macro_rules! multiply {
             "cmp qword ptr [{o} + {at_rounds}], 0",
             "je 4f",
             "2:",
-            prefetch!(0),
+            prefetch!("{at_lines} + 0"),
             step!(0, 0, $([$p $($sum)*])*),
             step!(4, 128, $([$p $($sum)*])*),
             step!(8, 256, $([$p $($sum)*])*),
             step!(12, 384, $([$p $($sum)*])*),
-            prefetch!(8),
+            prefetch!("{at_lines} + 8"),
             step!(16, 512, $([$p $($sum)*])*),
             step!(20, 640, $([$p $($sum)*])*),
             step!(24, 768, $([$p $($sum)*])*),
             step!(28, 896, $([$p $($sum)*])*),
-            prefetch!(16),
+            prefetch!("{at_lines} + 16"),
             step!(32, 1024, $([$p $($sum)*])*),
             step!(36, 1152, $([$p $($sum)*])*),
             step!(40, 1280, $([$p $($sum)*])*),
             step!(44, 1408, $([$p $($sum)*])*),
-            prefetch!(24),
+            prefetch!("{at_lines} + 24"),
             step!(48, 1536, $([$p $($sum)*])*),
             step!(52, 1664, $([$p $($sum)*])*),
             step!(56, 1792, $([$p $($sum)*])*),
             step!(60, 1920, $([$p $($sum)*])*),
-            "add {p0}, 64",
-            "add {p1}, 64",
-            "add {p2}, 64",
-            "add {p3}, 64",
-            "add {p4}, 64",
-            "add {p5}, 64",
-            "add {b}, {round}",
+            advance!(64, 2048),
             "dec qword ptr [{o} + {at_rounds}]",
             "jnz 2b",
             "4:",
@@ -155,13 +153,7 @@ macro_rules! multiply {
             "jz 7f",
             "6:",
             step!(0, 0, $([$p $($sum)*])*),
-            "add {p0}, 4",
-            "add {p1}, 4",
-            "add {p2}, 4",
-            "add {p3}, 4",
-            "add {p4}, 4",
-            "add {p5}, 4",
-            "add {b}, {step}",
+            advance!(4, 128),
             "dec {n}",
             "jnz 6b",
             "7:",
@@ -181,8 +173,6 @@ macro_rules! multiply {
             ahead = out(reg) _,
             ahead2 = out(reg) _,
             apart = out(reg) _,
-            round = const STEPS * STEP,
-            step = const STEP,
             at_a = const offset_of!(Operands, a),
             at_a_stride = const offset_of!(Operands, a_stride),
             at_b = const offset_of!(Operands, b),
@@ -209,6 +199,7 @@ macro_rules! multiply {
 ///
 /// # Safety
 /// As there.
+#[inline(never)]
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn multiply<const ROWS: usize>(matrix: &Matrix) {
     let Matrix { a, a_stride, b, depth, start, start_stride, c, c_stride, ahead, ahead_apart, ahead_lines, .. } =

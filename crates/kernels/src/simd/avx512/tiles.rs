@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::mem::offset_of;
 use std::sync::OnceLock;
 
+use super::ahead::prefetch;
 use crate::simd::Matrix;
 
 /// Rows of a tile.
@@ -235,19 +236,7 @@ macro_rules! multiply {
             "tileloadd tmm4, [{x} + {stride}*1]",
             concat!($product, " tmm0, tmm4, tmm5"),
             $($round,)*
-            "mov {lines}, [{o} + {at_lines}]",
-            "test {lines}, {lines}",
-            "jz 6f",
-            "5:",
-            "prefetcht1 [{ahead}]",
-            "prefetcht1 [{ahead} + {apart}]",
-            "prefetcht1 [{ahead} + {apart}*2]",
-            "prefetcht1 [{ahead2} + {apart}*2]",
-            "add {ahead}, 64",
-            "add {ahead2}, 64",
-            "dec {lines}",
-            "jnz 5b",
-            "6:",
+            prefetch!("{at_lines}"),
             "add {x}, 64",
             "add {y}, 64",
             "add {b}, {round}",
@@ -271,7 +260,7 @@ macro_rules! multiply {
             ahead = out(reg) _,
             ahead2 = out(reg) _,
             apart = out(reg) _,
-            lines = out(reg) _,
+            n = out(reg) _,
             round = const STEPS * 2 * HALF,
             at_start = const offset_of!(Operands, start),
             at_start_stride = const offset_of!(Operands, start_stride),
