@@ -11,7 +11,8 @@
  * figure is the median over the rounds of the ratio to the best peer of the same precision. In its turn an engine runs a case once
  * to warm up and then several times, of which the median counts.
  *
- * --record writes benches/record/<processor>.json; with --only it keeps what the file has of the other precisions.
+ * --record writes benches/record/<processor>.json; with --only it keeps what the file has of the other precisions. The name has
+ * the processor's family and model where Linux tells them: clouds call three generations of processors "AMD EPYC".
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -35,6 +36,13 @@ const { values } = parseArgs({
     record: { type: 'boolean', default: false },
   },
 })
+
+/** "family 25", "model 17": what tells processors of one name apart. Empty where it is not known. */
+function generation() {
+  const info = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : ''
+  const found = [/^cpu family\s*: (\d+)$/m, /^model\s*: (\d+)$/m].map(line => info.match(line)?.[1])
+  return found.includes(undefined) ? [] : [`family ${found[0]}`, `model ${found[1]}`]
+}
 
 /** Milliseconds between two engines' runs. */
 const SETTLE = 100
@@ -138,9 +146,7 @@ console.table(
   ),
 )
 if (values.record) {
-  const processor = cpus()[0]
-    .model.trim()
-    .replace(/[^\w.-]+/g, '-')
+  const processor = [cpus()[0].model, ...generation()].join('-').trim().replace(/[^\w.-]+/g, '-')
   mkdirSync(join(HERE, 'record'), { recursive: true })
   const file = join(HERE, 'record', `${processor}.json`)
   const before = values.only && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).figures : {}
