@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::{any::Any, hint, io};
 
 use crate::Team;
+use crate::sleeper::Sleeper;
 
 /// How often an idle thread looks for work before it sleeps: some 50 µs, longer than an encoder is busy between two calls.
 const LOOKS: usize = 2_000;
@@ -39,8 +40,8 @@ struct Shared {
     unfinished: AtomicUsize,
     /// The first panic of a task.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Who sleeps.
-    sleeping: Vec<AtomicBool>,
+    /// One for each member.
+    sleepers: Vec<Sleeper>,
     stop: AtomicBool,
 }
 
@@ -62,7 +63,7 @@ impl Crew {
             task: UnsafeCell::new(None),
             unfinished: AtomicUsize::new(0),
             panic: Mutex::new(None),
-            sleeping: (0..others).map(|_| AtomicBool::new(false)).collect(),
+            sleepers: (0..others).map(|_| Sleeper::default()).collect(),
             stop: AtomicBool::new(false),
         });
         let mut crew = Self { shared, members: Vec::with_capacity(others), turns: Turns::default() };
@@ -117,10 +118,8 @@ impl Crew {
         unsafe { *shared.task.get() = Some(std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Task>(task)) };
         shared.ticket.store((tasks as u64) << 32, Ordering::SeqCst);
         // No more than have something to do: a small call does not pay for waking everybody.
-        for (sleeping, member) in shared.sleeping.iter().zip(&self.members).take(tasks - 1) {
-            if sleeping.swap(false, Ordering::SeqCst) {
-                member.thread().unpark();
-            }
+        for (sleeper, member) in shared.sleepers.iter().zip(&self.members).take(tasks - 1) {
+            sleeper.wake(member.thread());
         }
         let mut taken = tasks;
         while shared.work() {
@@ -185,10 +184,14 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Whether a ticket has tasks that nobody has taken.
+fn available(ticket: u64) -> bool {
+    (ticket as u32) < (ticket >> 32) as u32
+}
+
 impl Shared {
     /// Does one task, if there is one that nobody has taken.
     fn work(&self) -> bool {
-        let available = |ticket: u64| (ticket as u32) < (ticket >> 32) as u32;
         // Looking first keeps idle threads from writing to a line that all share.
         if !available(self.ticket.load(Ordering::Relaxed)) {
             return false;
@@ -212,6 +215,8 @@ impl Shared {
 
     /// The life of a member.
     fn serve(&self, member: usize) {
+        let sleeper = &self.sleepers[member];
+        sleeper.introduce();
         let mut looks = 0;
         while !self.stop.load(Ordering::Relaxed) {
             if self.work() {
@@ -220,13 +225,8 @@ impl Shared {
                 looks += 1;
                 hint::spin_loop();
             } else {
-                // Say so first and look once more then: a call published in between either sees it or is seen.
-                self.sleeping[member].store(true, Ordering::SeqCst);
-                let ticket = self.ticket.load(Ordering::SeqCst);
-                if (ticket as u32) >= (ticket >> 32) as u32 && !self.stop.load(Ordering::SeqCst) {
-                    thread::park();
-                }
-                self.sleeping[member].store(false, Ordering::SeqCst);
+                sleeper
+                    .sleep_unless(|| available(self.ticket.load(Ordering::SeqCst)) || self.stop.load(Ordering::SeqCst));
                 looks = 0;
             }
         }

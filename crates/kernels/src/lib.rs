@@ -76,6 +76,7 @@ mod pages;
 mod quantized;
 mod search;
 mod simd;
+mod sleeper;
 mod team;
 
 pub use activation::Activation;
