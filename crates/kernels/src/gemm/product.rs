@@ -189,6 +189,10 @@ impl Product for Bf16Product {
     type Sum<S: Simd> = S::V;
     const IN_MATRICES: bool = true;
 
+    fn most_rows<S: Simd>() -> usize {
+        if S::MATRIX_ROWS > 0 { S::MATRIX_ROWS } else { S::TILE_ROWS_BF16 }
+    }
+
     #[inline(always)]
     unsafe fn multiply_matrix<S: Simd>(tile: Tile<Self>, s: S, rows: usize) {
         // SAFETY: the caller's promise, of some steps; of the others, which continue what is in c then.

@@ -79,6 +79,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// weights and one broadcast fill the registers; at most [`MOST_TILE_ROWS`].
     const TILE_ROWS: usize;
 
+    /// Rows of that tile in bf16: fewer where no instruction multiplies both numbers of a word ([`dot_bf16`](Self::dot_bf16)) and there are
+    /// no registers for the halves of two vectors of weights and of a broadcast.
+    const TILE_ROWS_BF16: usize = Self::TILE_ROWS;
+
     /// Columns of a panel of packed weights: two vectors, so that each broadcast of an input feeds two multiply-adds.
     const PANEL: usize = 2 * Self::WIDTH;
 
