@@ -146,10 +146,7 @@ console.table(
   ),
 )
 if (values.record) {
-  const processor = [cpus()[0].model, ...generation()]
-    .join('-')
-    .trim()
-    .replace(/[^\w.-]+/g, '-')
+  const processor = [cpus()[0].model.trim(), ...generation()].join(' ').replace(/[^\w.-]+/g, '-')
   mkdirSync(join(HERE, 'record'), { recursive: true })
   const file = join(HERE, 'record', `${processor}.json`)
   const before = values.only && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).figures : {}

@@ -117,7 +117,7 @@ impl Crew {
         // SAFETY: only the lifetime changes, which the wait below outlasts. No task is unfinished, so nobody reads.
         unsafe { *shared.task.get() = Some(std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Task>(task)) };
         shared.ticket.store((tasks as u64) << 32, Ordering::SeqCst);
-        // No more than have something to do: a small call does not pay for waking everybody.
+        // No more than have something to do: a small call does not pay for waking everybody. Nothing here panics, as tasks run already.
         for (sleeper, member) in shared.sleepers.iter().zip(&self.members).take(tasks - 1) {
             sleeper.wake(member.thread());
         }

@@ -20,7 +20,12 @@ pub(crate) trait Product: Copy {
 
     /// The most rows of a tile.
     fn most_rows<S: Simd>() -> usize {
-        if Self::IN_MATRICES && S::MATRIX_ROWS > 0 { S::MATRIX_ROWS } else { S::TILE_ROWS }
+        if Self::IN_MATRICES && S::MATRIX_ROWS > 0 { S::MATRIX_ROWS } else { Self::vector_rows::<S>() }
+    }
+
+    /// The most rows whose sums vector registers hold; at most `TILE_ROWS`.
+    fn vector_rows<S: Simd>() -> usize {
+        S::TILE_ROWS
     }
 
     /// Runs a tile in them. Called where there are such registers and steps enough for them.
@@ -189,8 +194,8 @@ impl Product for Bf16Product {
     type Sum<S: Simd> = S::V;
     const IN_MATRICES: bool = true;
 
-    fn most_rows<S: Simd>() -> usize {
-        if S::MATRIX_ROWS > 0 { S::MATRIX_ROWS } else { S::TILE_ROWS_BF16 }
+    fn vector_rows<S: Simd>() -> usize {
+        S::TILE_ROWS_BF16
     }
 
     #[inline(always)]

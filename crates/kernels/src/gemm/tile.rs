@@ -96,13 +96,14 @@ impl<P: Product> Tile<P> {
         macro_rules! with_rows {
             ($tile:expr, $rows:expr, $($n:literal)*) => {
                 match $rows {
-                    $($n if $n <= S::TILE_ROWS => s.vectorize(OfRows::<$n, P>($tile)),)*
-                    // SAFETY: a part has at least one row and at most `TILE_ROWS`.
+                    $($n if $n <= P::vector_rows::<S>() => s.vectorize(OfRows::<$n, P>($tile)),)*
+                    // SAFETY: a part has at least one row and at most `vector_rows`.
                     _ => unsafe { std::hint::unreachable_unchecked() },
                 }
             };
         }
-        let parts = if P::most_rows::<S>() > S::TILE_ROWS { rows.div_ceil(S::TILE_ROWS) } else { 1 };
+        let most = P::vector_rows::<S>();
+        let parts = if P::most_rows::<S>() > most { rows.div_ceil(most) } else { 1 };
         for part in 0..parts {
             let rows = piece(rows, parts, part);
             let tile = Tile {
