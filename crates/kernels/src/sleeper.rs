@@ -116,7 +116,7 @@ mod linux {
 
     /// Whether a filter of system calls, which may kill a process for setting an affinity, could be one of a hardened service's: systemd
     /// has the call among those that such services give up. A container's refuses at most.
-    fn may_be_killed() -> bool {
+    pub(super) fn may_be_killed() -> bool {
         static MAY_BE: OnceLock<bool> = OnceLock::new();
         *MAY_BE.get_or_init(|| {
             let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -151,48 +151,53 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
-    use rustix::thread::{CpuSet, gettid, sched_getaffinity};
+    use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 
     use super::*;
     use crate::{Crew, Team};
 
+    fn allowed() -> CpuSet {
+        sched_getaffinity(None).expect("it could be read before")
+    }
+
+    /// The processors that this thread may use, where a thread may choose among them.
+    fn choice() -> Option<CpuSet> {
+        let all = sched_getaffinity(None).ok().filter(|_| !linux::may_be_killed())?;
+        sched_setaffinity(None, &all).is_ok().then_some(all)
+    }
+
     #[test]
     fn a_thread_is_kept_off_one_processor_until_it_runs() {
-        let Ok(all) = sched_getaffinity(None) else { return }; // more processors than a set holds: nothing is done then
+        let Some(all) = choice() else { return };
         let mut place = Place::of_this_thread();
         place.elsewhere();
-        let kept = sched_getaffinity(None).expect("as before");
+        assert_eq!(allowed().count(), (all.count() - 1).max(1));
         place.anywhere();
-        assert_eq!(sched_getaffinity(None).expect("as before"), all);
-        // Some systems refuse.
-        assert!(kept == all || kept.count() == all.count() - 1, "{kept:?}, of {all:?}");
+        assert_eq!(allowed(), all);
     }
 
     #[test]
     fn what_a_user_asked_for_stays() {
-        let Ok(all) = sched_getaffinity(None) else { return };
+        let Some(all) = choice() else { return };
         let mut asked = CpuSet::new();
         asked.set((0..CpuSet::MAX_CPU).find(|&processor| all.is_set(processor)).expect("one"));
-        let now = thread::scope(|scope| {
-            let restricted = scope.spawn(|| {
-                Place::narrowed(asked).anywhere();
-                sched_getaffinity(None).expect("as before")
-            });
-            restricted.join().expect("no panic")
-        });
+        let mut place = Place::narrowed(asked);
+        place.anywhere();
+        let now = allowed();
+        sched_setaffinity(None, &all).expect("as before"); // other tests may run on this thread
         assert_eq!(now, asked);
     }
 
     #[test]
     fn members_that_were_woken_may_run_anywhere() {
-        let Ok(all) = sched_getaffinity(None) else { return };
+        let Some(all) = choice() else { return };
         let crew = Crew::start(3).expect("threads");
         let seen = Mutex::new(HashSet::new());
         for _ in 0..5 {
             thread::sleep(Duration::from_millis(20)); // all asleep by now
             crew.run(200, &|_| {
                 thread::sleep(Duration::from_micros(100)); // so that each thread gets some
-                assert_eq!(sched_getaffinity(None).expect("as before"), all);
+                assert_eq!(allowed(), all);
                 seen.lock().expect("no panic").insert(gettid());
             });
         }
