@@ -3,7 +3,7 @@
 use crate::bf16::round_row;
 use crate::quantized::{Code, quantize_row};
 use crate::simd::{Simd, Work};
-use crate::team::{Shared, Team, piece, row_pieces};
+use crate::team::{LEAST_ROWS, Shared, Team, piece, row_pieces};
 use crate::{Bf16, Kernels, PackedInt8, QuantizedRows, team};
 
 /// What rows are to become, and where.
@@ -27,7 +27,7 @@ impl Kernels {
         }
         assert!(width > 0 && x.len().is_multiple_of(width), "convert: rows of {width} in {}", x.len());
         let rows = x.len() / width;
-        let pieces = row_pieces(team, rows, 32);
+        let pieces = row_pieces(team, rows, LEAST_ROWS);
         team::run(team, pieces, |task| {
             let part = piece(rows, pieces, task);
             let x = &x[part.start * width..part.end * width];

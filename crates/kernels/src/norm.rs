@@ -3,7 +3,7 @@
 use crate::convert::{Converted, Target};
 use crate::memory::with_scratch;
 use crate::simd::{Simd, Work};
-use crate::team::{Shared, Team, piece, row_pieces};
+use crate::team::{LEAST_ROWS, Shared, Team, piece, row_pieces};
 use crate::{Kernels, team};
 
 impl Kernels {
@@ -71,7 +71,7 @@ impl Kernels {
         let norm = Norm { weight, bias, eps };
         let to = Target::new(self, to, x.len());
         let Some(rows) = norm.count(x.len()) else { return };
-        let (width, pieces) = (weight.len(), row_pieces(team, rows, 32));
+        let (width, pieces) = (weight.len(), row_pieces(team, rows, LEAST_ROWS));
         team::run(team, pieces, |task| {
             // One row of the result exists at a time, in the nearest cache.
             with_scratch(width, |out| {
@@ -109,7 +109,7 @@ impl Norm<'_> {
     fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32], to: Option<Target<'_>>) {
         let Some(rows) = self.count(out.len()) else { return };
         let width = self.weight.len();
-        let pieces = row_pieces(team, rows, 32);
+        let pieces = row_pieces(team, rows, LEAST_ROWS);
         let out = Shared::new(out);
         team::run(team, pieces, |task| {
             let part = piece(rows, pieces, task);
