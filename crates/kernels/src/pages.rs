@@ -59,6 +59,10 @@ unsafe extern "C" {
 const PROT_READ_WRITE: c_int = 3;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
 pub(crate) const MADV_HUGEPAGE: c_int = 14;
+const MADV_DONTNEED: c_int = 4;
+
+/// The largest of the small pages.
+const PAGE: usize = if cfg!(target_arch = "x86_64") { 1 << 12 } else { 1 << 16 };
 
 impl Pages {
     /// Room for `len` floats; none if the system gives none.
@@ -105,6 +109,20 @@ impl Block {
             madvise(start, bytes, MADV_HUGEPAGE); // a wish: its failure is no matter
         }
         Some(Self { start: NonNull::new(start)?, bytes })
+    }
+}
+
+impl Drop for Pages {
+    /// Gives what nobody else has a part of back to the system at once: the block may stay for a long time. In int8 all weights are there
+    /// in f32 until samples have run through the model.
+    fn drop(&mut self) {
+        let start = self.start.as_ptr().addr();
+        let end = (start + self.len * size_of::<f32>()) / PAGE * PAGE;
+        let first = start.next_multiple_of(PAGE);
+        if first < end {
+            // SAFETY: whole pages of this part alone, which nobody refers to any more. They read as zeros after that, and are not used.
+            unsafe { madvise(self.start.as_ptr().with_addr(first).cast(), end - first, MADV_DONTNEED) };
+        }
     }
 }
 
