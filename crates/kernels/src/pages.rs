@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A large page.
 pub(crate) const LARGE: usize = 1 << 21;
-/// What a block has at least. What nobody uses of it is never touched, and so takes no memory.
-const BLOCK: usize = 16 * LARGE;
+/// What a block has at least. What nobody uses of it is never touched, and so takes no memory, except for the rest of its last page.
+const BLOCK: usize = 32 * LARGE;
 /// Where parts of a block start: on a cache line, and on the next line but one, as processors fetch lines in pairs.
 const APART: usize = 128;
 
