@@ -573,7 +573,7 @@ export interface DecodeOptions {
  * Use `.slice()` for a copy of its own, also before structuredClone or postMessage, which would clone the whole block.
  * A layer, text or token that is not there is ERR_INVALID_INPUT.
  */
-export interface HiddenStates {
+export interface HiddenStates extends Disposable {
   /** Everything, [layer][token of all texts][hidden], float32. With the option `words`, words take the place of tokens here. */
   readonly data: Float32Array
   /** The layers kept, in `data`'s order, numbered as Hugging Face does: 0 is the embedding output, k is block k's output. */
@@ -601,6 +601,14 @@ export interface HiddenStates {
   attention(layer: number, head: number, text: number): Float32Array
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
+  /**
+   * Gives the memory of `data`, `poolerOutput` and `attentions` back at once, for the next result. They and all views of them are empty from
+   * then on; the methods throw ERR_DISPOSED. Without it the memory goes when JavaScript collects its garbage, as any array's does: in
+   * a loop over large batches that is two or three results later.
+   */
+  dispose(): void
+  /** `using states = await bert.encode(…)` disposes at the end of the block. */
+  [Symbol.dispose](): void
 }
 
 /** What {@link HiddenStates.padded} gives. */
@@ -969,7 +977,7 @@ export type ErrorCode =
   | 'ERR_BUSY'
   /** A model could not be downloaded: no network, no permission, a hub in trouble, a full disk, a wrong file. */
   | 'ERR_DOWNLOAD'
-  /** The encoder was disposed. */
+  /** What was used was disposed of: the encoder, the index, the hidden states. */
   | 'ERR_DISPOSED'
   /** A defect in this package, or its native part is missing. */
   | 'ERR_INTERNAL'

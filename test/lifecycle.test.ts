@@ -50,6 +50,42 @@ describe('an encoder', () => {
     expect(bert.config.numLayers).toBe(4)
   })
 
+  test('gives the memory of a result back when the result is disposed of', async () => {
+    await using bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    const inputs = [{ ids: [1, 2, 3] }, { ids: [4] }]
+    const kept = await bert.encode(inputs, { pooler: true, attentions: true })
+    const states = await bert.encode(inputs, { pooler: true, attentions: true })
+    const { data, poolerOutput, attentions, texts } = states
+    const view = states.get(1, 0)
+    expect(view.length).toBe(3 * 48)
+    states.dispose()
+    states.dispose()
+    states[Symbol.dispose]()
+    for (const array of [data, poolerOutput, attentions, view]) expect(array?.length).toBe(0)
+    await expectFailure(() => states.layer(1), 'ERR_DISPOSED', /slice/)
+    await expectFailure(() => states.get(1, 0), 'ERR_DISPOSED')
+    await expectFailure(() => states.token(1, 0, 0), 'ERR_DISPOSED')
+    await expectFailure(() => states.padded(1), 'ERR_DISPOSED')
+    await expectFailure(() => states.attention(1, 0, 0), 'ERR_DISPOSED')
+    expect(texts[0]?.ids).toEqual([1, 2, 3])
+    const copy = kept.data.slice()
+    {
+      using again = await bert.encode(inputs, { pooler: true, attentions: true })
+      expect(sameBits(again.data, copy)).toBe(true)
+    }
+    expect(sameBits(kept.data, copy), 'of nobody else').toBe(true)
+  })
+
+  test('a result that was transferred to another thread can be disposed of', async () => {
+    await using bert = await Encoder.fromPretrained(goldenFolder('bert'))
+    const states = await bert.encode({ ids: [1, 2, 3] })
+    const copy = states.data.slice()
+    const { buffer } = states.data
+    const moved = structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
+    states.dispose()
+    expect(sameBits(new Float32Array(moved), copy)).toBe(true)
+  })
+
   test('finishes what is in flight when it is disposed', async () => {
     await using other = await Encoder.fromPretrained()
     const bert = await Encoder.fromPretrained()

@@ -13,6 +13,16 @@ test('a loop that awaits does not grow', { timeout: 600_000 }, async () => {
   expect(peak).toBeLessThan(250)
 })
 
+test('a result that is disposed of serves the next call', { timeout: 600_000 }, async () => {
+  const warm = async (...args: string[]) => {
+    const { stdout } = await runNode(['--expose-gc', program('encode-in-a-loop.mjs'), '1', ...args])
+    return (JSON.parse(stdout) as { warm: number }).warm
+  }
+  // 64 MB of results, which is what V8 lets come before it collects.
+  expect(await warm('dispose')).toBeLessThan(20)
+  expect(await warm()).toBeGreaterThan(40)
+})
+
 test('a model that was disposed of leaves no words behind', { timeout: 600_000 }, async () => {
   // The tokenizers library keeps each word that BPE has split for as long as the thread lives: 320 MB here, if it is let.
   const model = goldenFolder('../goldens-extra/text-byte-level')

@@ -74,11 +74,8 @@ describe('views', () => {
     // One text of 2 ** 32 - 1 tokens of 2 ** 24 numbers: more than an array can be long.
     const tokens = { starts: Uint32Array.of(0, 2 ** 32 - 1) } as NativeTokens
     const texts = [{}] as TokenizedText[]
-    const many = new HiddenStates({ data: new Float32Array(0), layers: [0], tokens }, texts, {
-      hiddenSize: 2 ** 24,
-      numLayers: 0,
-      numHeads: 1,
-    })
+    const config = { hiddenSize: 2 ** 24, numLayers: 0, numHeads: 1 }
+    const many = new HiddenStates({ data: new Float32Array(0), layers: [0], tokens }, texts, config, () => {})
     await expectFailure(() => many.padded(0), 'ERR_OUT_OF_MEMORY', String((2 ** 32 - 1) * 2 ** 24 * 4), /get\(\)/)
   })
 

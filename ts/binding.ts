@@ -294,6 +294,8 @@ export interface NativeBinding {
   recall(name: string): string | null | undefined
   remember(name: string, value: string): void
   CancelFlag: new () => CancelFlag
+  /** Takes a result's memory back: all arrays over it are empty from now on. */
+  releaseBuffer(buffer: ArrayBufferLike): void
   inspectModel(request: FilesRequest): Promise<Outcome<NativeInspection>>
   /** Of a model whose configurations are in `folder` and whose weights are not here; none: they are of another format. */
   inspectRemoteModel(folder: string, weights: NativeRemoteFile[]): Promise<Outcome<NativeInspection>>

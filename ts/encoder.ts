@@ -15,6 +15,7 @@ import { StreamedStates } from './streamed-states.ts'
 import { StreamedVectors } from './streamed-vectors.ts'
 import { tokenizedTexts } from './tokenized-text.ts'
 
+type Binding = Pick<NativeBinding, 'CancelFlag' | 'releaseBuffer'>
 type Inputs = api.EncoderInput | readonly api.EncoderInput[]
 
 export class Encoder implements api.Encoder {
@@ -23,14 +24,14 @@ export class Encoder implements api.Encoder {
   readonly dtype: api.Dtype
   readonly fingerprint: string
   readonly #native: NativeEncoder
-  /** Of the same binary as the encoder: there may be two in a process. */
-  readonly #CancelFlag: NativeBinding['CancelFlag']
+  /** The same as the encoder's: there may be two in a process. */
+  readonly #binding: Binding
   readonly #maxQueue: number
   /** Calls of encode and embed that have not settled. */
   #underWay = 0
   #disposal: Promise<void> | undefined
 
-  private constructor(encoder: NativeEncoder, flag: NativeBinding['CancelFlag'], maxQueue: number) {
+  private constructor(encoder: NativeEncoder, binding: Binding, maxQueue: number) {
     // JavaScript knows no private constructors.
     if (typeof (encoder as NativeEncoder | undefined)?.idsToTokens !== 'function') {
       throw invalidInput('an encoder is loaded, not constructed: use await Encoder.fromPretrained(model, options)')
@@ -41,7 +42,7 @@ export class Encoder implements api.Encoder {
     this.dtype = encoder.dtype as api.Dtype
     this.fingerprint = encoder.fingerprint
     this.#native = encoder
-    this.#CancelFlag = flag
+    this.#binding = binding
     this.#maxQueue = maxQueue
   }
 
@@ -49,20 +50,20 @@ export class Encoder implements api.Encoder {
     const { signal, device, dtype, lastLayer, threads, maxQueue, ...where } = readLoadOptions(options)
     signal?.throwIfAborted()
     // First of all: a device that is not there must not cost a download.
-    const { loadEncoder, CancelFlag } = await abortable(signal, { cancel() {} }, nativeFor(device))
+    const binding = await abortable(signal, { cancel() {} }, nativeFor(device))
     const place = await locate(model, { ...where, signal })
     signal?.throwIfAborted()
     const request: LoadRequest = { ...place.request, device, dtype, lastLayer }
     if (threads !== undefined) request.threads = threads
-    const cancel = new CancelFlag()
-    const loading = settle(() => loadEncoder(request, cancel))
+    const cancel = new binding.CancelFlag()
+    const loading = settle(() => binding.loadEncoder(request, cancel))
     const encoder = await abortable(signal, cancel, loading).catch(error => {
       // An aborted load may finish all the same: nobody would ever dispose of it.
       loading.then(late => late.dispose()).catch(() => {})
       throw explain(error, place)
     })
     for (const notice of encoder.notices) warnOnce(notice)
-    return new Encoder(encoder, CancelFlag, maxQueue)
+    return new Encoder(encoder, binding, maxQueue)
   }
 
   async encode(inputs: Inputs, options?: api.EncodeOptions): Promise<api.HiddenStates> {
@@ -166,14 +167,14 @@ export class Encoder implements api.Encoder {
     const request: EncodeRequest = others
     if (layers !== undefined) request.layers = layers
     if (words !== undefined) request.words = words
-    const cancel = new this.#CancelFlag()
+    const cancel = new this.#binding.CancelFlag()
     const answer = await abortable(
       signal,
       cancel,
       settle(() => encoder.encode(given, request, cancel)),
     )
     const texts = tokenizedTexts(encoder, answer, given)
-    const states = new HiddenStates(answer, texts, this.config)
+    const states = new HiddenStates(answer, texts, this.config, this.#binding.releaseBuffer)
     return { states, tokens: answer.tokens.ids.length }
   }
 
@@ -181,7 +182,7 @@ export class Encoder implements api.Encoder {
     const encoder = this.#open()
     const { signal, request } = options
     const hasSpans = given.map(({ spans }) => spans !== undefined)
-    const cancel = new this.#CancelFlag()
+    const cancel = new this.#binding.CancelFlag()
     const answer = await abortable(
       signal,
       cancel,
@@ -200,7 +201,7 @@ export class Encoder implements api.Encoder {
     const { signal, addSpecialTokens } = readTokenizeOptions(options)
     signal?.throwIfAborted()
     const given = readInputs(inputs)
-    const cancel = new this.#CancelFlag()
+    const cancel = new this.#binding.CancelFlag()
     const tokenizing = settle(() => encoder.tokenize(given, addSpecialTokens, cancel))
     return { given, columns: await abortable(signal, cancel, tokenizing) }
   }

@@ -1,6 +1,6 @@
 import type { HiddenStates as Contract, EncoderConfig, PaddedStates, TokenizedText } from '../index.d.ts'
 import { Attentions } from './attentions.ts'
-import type { NativeHiddenStates } from './binding.ts'
+import type { NativeBinding, NativeHiddenStates } from './binding.ts'
 import { BertLayersError, invalidInput } from './errors.ts'
 import { ofThisRealm } from './realm.ts'
 import { describe } from './validate.ts'
@@ -18,11 +18,14 @@ export class HiddenStates implements Contract {
   /** Where each text's rows start, and their number at the end. A row is a token, or a word. */
   readonly #starts: Uint32Array
   readonly #row: 'token' | 'word'
+  readonly #release: NativeBinding['releaseBuffer']
+  #disposed = false
 
   constructor(
     states: Omit<NativeHiddenStates, 'cuts'>,
     texts: readonly TokenizedText[],
     { hiddenSize, numLayers, numHeads }: Pick<EncoderConfig, 'hiddenSize' | 'numLayers' | 'numHeads'>,
+    release: NativeBinding['releaseBuffer'],
   ) {
     this.data = ofThisRealm(states.data)
     this.layers = Object.freeze([...states.layers])
@@ -34,6 +37,7 @@ export class HiddenStates implements Contract {
     this.#numLayers = numLayers
     this.#starts = (states.words ?? states.tokens).starts
     this.#row = states.words === undefined ? 'token' : 'word'
+    this.#release = release
   }
 
   layer(layer: number): Float32Array {
@@ -67,6 +71,7 @@ export class HiddenStates implements Contract {
   }
 
   padded(layer: number): PaddedStates {
+    this.#slot(layer) // or its error, before memory is taken
     const texts = this.texts.length
     const longest = this.texts.reduce((most, _, text) => {
       const [start, end] = this.#bounds(text)
@@ -75,6 +80,18 @@ export class HiddenStates implements Contract {
     const data = zeros(texts * longest * this.hiddenSize)
     for (let text = 0; text < texts; text++) data.set(this.get(layer, text), text * longest * this.hiddenSize)
     return { data, shape: [texts, longest, this.hiddenSize] }
+  }
+
+  dispose(): void {
+    this.#disposed = true
+    for (const array of [this.data, this.poolerOutput, this.attentions]) {
+      // Nothing is left of one that was transferred to another thread.
+      if (array !== undefined && array.buffer.byteLength > 0) this.#release(array.buffer)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
   }
 
   get #totalRows(): number {
@@ -88,6 +105,12 @@ export class HiddenStates implements Contract {
 
   /** Where in `data` a layer is. */
   #slot(layer: number): number {
+    if (this.#disposed) {
+      throw new BertLayersError(
+        'ERR_DISPOSED',
+        'these hidden states were disposed of: read them, or copy with slice(), before',
+      )
+    }
     const slot = this.layers.indexOf(layer < 0 ? this.#numLayers + 1 + layer : layer)
     if (slot >= 0) return slot
     throw invalidInput(

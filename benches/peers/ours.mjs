@@ -8,7 +8,7 @@ try {
   const bert = await Encoder.fromPretrained(join(ROOT, 'bert-base'), { device: 'cpu', dtype, threads: Number(threads) })
   await serve(
     lengths => lengths.map((length, row) => ({ ids: ids(row, length) })),
-    inputs => bert.encode(inputs),
+    async inputs => (await bert.encode(inputs)).dispose(), // as Python frees the peers' arrays
   )
 } catch (error) {
   console.log(JSON.stringify({ ready: false, why: error.message }))

@@ -123,6 +123,18 @@ const checks = {
     assert.deepEqual((await encoder.encode({ ids: [2, 7, 3] })).get(1, 0), before)
   },
 
+  async 'the views of a result that was disposed of are empty'() {
+    const encoder = await load(golden)
+    const states = await encoder.encode({ ids: [2, 7, 3] })
+    const view = states.get(1, 0)
+    const before = view.slice()
+    states.dispose()
+    assert.equal(view.length, 0)
+    assert.equal(states.data.length, 0)
+    assert.throws(() => states.get(1, 0), code('ERR_DISPOSED'))
+    assert.deepEqual((await encoder.encode({ ids: [2, 7, 3] })).get(1, 0), before)
+  },
+
   async 'a result stays as it is while memory is used again, and memory is used again'() {
     const encoder = await load()
     const inputs = Array.from({ length: 16 }, (_, text) => 'word '.repeat(20 + text))
