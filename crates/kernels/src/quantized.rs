@@ -45,10 +45,10 @@ impl QuantizedRows {
     pub fn prepare(&mut self, w: &PackedInt8, rows: usize) -> Result<(), AllocError> {
         (self.rows, self.inp, self.kept) = (rows, w.inputs(), w.outliers().len());
         self.steps = self.inp.div_ceil(4);
-        resize(&mut self.words, rows.saturating_mul(self.steps).saturating_add(LINE))?;
-        resize(&mut self.scales, rows)?;
-        resize(&mut self.zeros, rows)?;
-        resize(&mut self.outliers, rows.saturating_mul(self.kept))
+        lengthen(&mut self.words, rows.saturating_mul(self.steps).saturating_add(LINE))?;
+        lengthen(&mut self.scales, rows)?;
+        lengthen(&mut self.zeros, rows)?;
+        lengthen(&mut self.outliers, rows.saturating_mul(self.kept))
     }
 
     /// How many rows.
@@ -111,8 +111,9 @@ impl Int8Rows<'_> {
     }
 }
 
-fn resize<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), AllocError> {
-    let more = len.saturating_sub(buffer.len());
+/// Makes it at least so long. It is never made shorter: what is there already would be filled again the next time.
+fn lengthen<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), AllocError> {
+    let Some(more) = len.checked_sub(buffer.len()) else { return Ok(()) };
     buffer.try_reserve(more).map_err(|_| AllocError { bytes: len.saturating_mul(size_of::<T>()) })?;
     buffer.resize(len, T::default());
     Ok(())
