@@ -1,9 +1,9 @@
 //! The functions that `hidden_act` of a model's configuration can name.
 
+use crate::Kernels;
 use crate::math::{exp, normal_cdf, rough_normal_cdf, sigmoid, tanh};
 use crate::simd::{Simd, Work};
-use crate::team::{Shared, Team, piece, row_pieces};
-use crate::{Kernels, team};
+use crate::team::{Shared, Team, run_rows};
 
 /// A function that is applied to each element.
 ///
@@ -67,11 +67,10 @@ pub enum Activation {
 impl Kernels {
     /// Replaces each element of `x` by the function's value.
     pub fn activate(self, team: &dyn Team, activation: Activation, x: &mut [f32]) {
-        let pieces = row_pieces(team, x.len(), 1 << 14);
         let (len, x) = (x.len(), Shared::new(x));
-        team::run(team, pieces, |task| {
+        run_rows(team, len, 1 << 14, |part| {
             // SAFETY: pieces do not overlap.
-            let x = unsafe { x.part(piece(len, pieces, task)) };
+            let x = unsafe { x.part(part) };
             self.vectorize(Activate { activation, x });
         });
     }

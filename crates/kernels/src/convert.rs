@@ -3,8 +3,8 @@
 use crate::bf16::round_row;
 use crate::quantized::{Code, quantize_row};
 use crate::simd::{Simd, Work};
-use crate::team::{LEAST_ROWS, Shared, Team, piece, row_pieces};
-use crate::{Bf16, Kernels, PackedInt8, QuantizedRows, team};
+use crate::team::{LEAST_ROWS, Shared, Team, run_rows};
+use crate::{Bf16, Kernels, PackedInt8, QuantizedRows};
 
 /// What rows are to become, and where.
 #[derive(Debug)]
@@ -27,9 +27,7 @@ impl Kernels {
         }
         assert!(width > 0 && x.len().is_multiple_of(width), "convert: rows of {width} in {}", x.len());
         let rows = x.len() / width;
-        let pieces = row_pieces(team, rows, LEAST_ROWS);
-        team::run(team, pieces, |task| {
-            let part = piece(rows, pieces, task);
+        run_rows(team, rows, LEAST_ROWS, |part| {
             let x = &x[part.start * width..part.end * width];
             convert_rows(self, x, width, part.start, to);
         });

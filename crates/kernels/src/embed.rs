@@ -1,8 +1,8 @@
 //! Sums of table rows: the embedding layer.
 
 use crate::simd::{Simd, Work};
-use crate::team::{Shared, Team, piece, row_pieces};
-use crate::{Bf16, Kernels, team};
+use crate::team::{Shared, Team, run_rows};
+use crate::{Bf16, Kernels};
 
 /// Rows of `width` numbers, end to end.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,8 @@ impl Kernels {
         for lookup in lookups {
             assert_eq!(lookup.rows.len(), tokens, "embed: row numbers and rows of out");
         }
-        let pieces = row_pieces(team, tokens, 64);
         let out = Shared::new(out);
-        team::run(team, pieces, |task| {
-            let part = piece(tokens, pieces, task);
+        run_rows(team, tokens, 64, |part| {
             for token in part {
                 // SAFETY: each token has its own row.
                 let out = unsafe { out.part(token * width..(token + 1) * width) };

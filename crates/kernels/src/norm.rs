@@ -1,10 +1,10 @@
 //! Layer normalization.
 
+use crate::Kernels;
 use crate::convert::{Converted, Target};
 use crate::memory::with_scratch;
 use crate::simd::{Simd, Work};
-use crate::team::{LEAST_ROWS, Shared, Team, piece, row_pieces};
-use crate::{Kernels, team};
+use crate::team::{LEAST_ROWS, Shared, Team, run_rows};
 
 impl Kernels {
     /// Each row of `out` becomes (x − mean)/√(variance + eps) · weight + bias of that row of `x`: `torch.nn.LayerNorm`.
@@ -71,11 +71,11 @@ impl Kernels {
         let norm = Norm { weight, bias, eps };
         let to = Target::new(self, to, x.len());
         let Some(rows) = norm.count(x.len()) else { return };
-        let (width, pieces) = (weight.len(), row_pieces(team, rows, LEAST_ROWS));
-        team::run(team, pieces, |task| {
+        let width = weight.len();
+        run_rows(team, rows, LEAST_ROWS, |part| {
             // One row of the result exists at a time, in the nearest cache.
             with_scratch(width, |out| {
-                for row in piece(rows, pieces, task) {
+                for row in part {
                     let from = Some(&x[row * width..(row + 1) * width]);
                     self.vectorize_bf16(NormRows { norm, from, out: &mut *out, first: row, to: Some(to) });
                 }
@@ -109,10 +109,8 @@ impl Norm<'_> {
     fn rows(self, kernels: Kernels, team: &dyn Team, from: Option<&[f32]>, out: &mut [f32], to: Option<Target<'_>>) {
         let Some(rows) = self.count(out.len()) else { return };
         let width = self.weight.len();
-        let pieces = row_pieces(team, rows, LEAST_ROWS);
         let out = Shared::new(out);
-        team::run(team, pieces, |task| {
-            let part = piece(rows, pieces, task);
+        run_rows(team, rows, LEAST_ROWS, |part| {
             let first = part.start;
             let part = part.start * width..part.end * width;
             let from = from.map(|x| &x[part.clone()]);

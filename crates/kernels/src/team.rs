@@ -1,6 +1,7 @@
 //! Who does the work: the caller's threads, through one small trait.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Runs tasks, possibly on several threads. The engine implements it with its own threads; [`Solo`] needs none.
 pub trait Team: Sync {
@@ -36,7 +37,7 @@ pub(crate) fn run(team: &dyn Team, tasks: usize, task: impl Fn(usize) + Sync) {
 
 /// The `part`-th of `parts` nearly equal, contiguous pieces of `0..len`.
 #[inline(always)]
-pub(crate) fn piece(len: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
+pub(crate) fn piece(len: usize, parts: usize, part: usize) -> Range<usize> {
     let (each, rest) = (len / parts, len % parts);
     let start = part * each + part.min(rest);
     start..start + each + usize::from(part < rest)
@@ -47,13 +48,18 @@ pub(crate) fn piece(len: usize, parts: usize, part: usize) -> std::ops::Range<us
 /// to 50 (int8) times, and took 2 and 3 to 5 % longer.
 pub(crate) const LEAST_ROWS: usize = 8;
 
-/// How many pieces to cut `rows` equal rows of work into: a few for each thread, so that a thread that was held up does
-/// not hold up the others, and none smaller than `least` rows.
-pub(crate) fn row_pieces(team: &dyn Team, rows: usize, least: usize) -> usize {
-    match team.threads() {
-        0 | 1 => usize::from(rows > 0),
-        threads => rows.div_ceil(least).min(4 * threads),
-    }
+/// Calls `work` for pieces of `0..rows`, rows of equal work: a few pieces for each thread, so that a thread that was held up does not hold
+/// up the others, and none smaller than `least` rows.
+pub(crate) fn run_rows(team: &dyn Team, rows: usize, least: usize, work: impl Fn(Range<usize>) + Sync) {
+    let threads = team.threads().max(1);
+    let pieces = if threads == 1 { usize::from(rows > 0) } else { rows.div_ceil(least).min(4 * threads) };
+    run(team, pieces, |task| work(piece(rows, pieces, in_step(task, pieces, threads))));
+}
+
+/// Which part a task takes, so that threads that keep step, each with every `threads`-th task, have neighbouring parts: in all operations
+/// on the same rows the same ones, which are in a thread's own cache then.
+pub(crate) fn in_step(task: usize, parts: usize, threads: usize) -> usize {
+    if parts.is_multiple_of(threads) { task % threads * (parts / threads) + task / threads } else { task }
 }
 
 /// A mutable slice that several tasks write to, each its own part.
@@ -90,7 +96,7 @@ impl<'a, T> Shared<'a, T> {
 
     /// # Safety
     /// The range lies inside, and nothing else uses that part of the slice while the result lives.
-    pub(crate) unsafe fn part(self, range: std::ops::Range<usize>) -> &'a mut [T] {
+    pub(crate) unsafe fn part(self, range: Range<usize>) -> &'a mut [T] {
         debug_assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, and nobody else's for now: both the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at(range.start), range.len()) }

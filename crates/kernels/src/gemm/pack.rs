@@ -103,6 +103,11 @@ impl Panels {
         self.words.as_ptr().wrapping_add(panel * words).cast()
     }
 
+    /// Whether registers for whole tiles multiply them.
+    pub(super) fn in_matrices<P: Product>(&self) -> bool {
+        P::IN_MATRICES && P::vectorize(self.kernels, HasMatrices)
+    }
+
     /// How many panels there are.
     pub(super) fn count<P: Product>(&self) -> usize {
         let panel = P::vectorize(self.kernels, PanelWidth);
@@ -157,6 +162,17 @@ impl<E: Encode> Work for Pack<'_, E> {
             interleave(s, &encoded[..beside * steps], steps, &mut words[at..]);
             row += beside;
         }
+    }
+}
+
+struct HasMatrices;
+
+impl Work for HasMatrices {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> bool {
+        S::MATRIX_ROWS > 0
     }
 }
 

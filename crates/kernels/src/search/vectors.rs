@@ -7,11 +7,11 @@ use super::binary::{self, Binary, GROUP};
 use super::float32::Float32;
 use super::int8::{self, Int8, Layout};
 use super::walk::{BLOCK, Ranking, Walk};
+use crate::Kernels;
 use crate::memory::{Aligned, AllocError};
 use crate::quantized::quantize_weights;
 use crate::simd::{Simd, Work};
-use crate::team::{Shared, Team, piece, row_pieces};
-use crate::{Kernels, team};
+use crate::team::{Shared, Team, run_rows};
 
 /// How the numbers of vectors are stored, and what a search sums up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +111,9 @@ impl SearchVectors {
         let stride = words_of(kernels, precision, dim);
         // Whole groups of binary vectors, so that no two tasks write to the same.
         let groups = self.len.div_ceil(GROUP);
-        let pieces = row_pieces(team, groups, 64);
         let len = self.len;
         let (words, scales) = (Shared::new(self.words.as_mut_slice()), Shared::new(scales));
-        team::run(team, pieces, |task| {
-            let part = piece(groups, pieces, task);
+        run_rows(team, groups, 64, |part| {
             let rows = part.start * GROUP..len.min(part.end * GROUP);
             let padded = if precision == SearchPrecision::Binary { part.end * GROUP } else { rows.end };
             // SAFETY: pieces do not overlap, and neither do their words.

@@ -16,7 +16,7 @@ use crate::convert::{Target, convert_rows};
 use crate::memory::{LINE, with_scratch};
 use crate::quantized::Int8Rows;
 use crate::simd::Simd;
-use crate::team::piece;
+use crate::team::{in_step, piece};
 use crate::{Converted, Kernels, Output, QuantizedRows, Solo, Team, team};
 
 /// Rows that are worth reading all weights for.
@@ -79,7 +79,7 @@ impl Kernels {
         let pieces = rows.div_ceil(ROWS).next_multiple_of(threads);
         let to = Target::new(self, Converted::Int8(next, to), rows * width);
         team::run(team, pieces, |task| {
-            let part = piece(rows, pieces, task);
+            let part = piece(rows, pieces, in_step(task, pieces, threads));
             with_scratch(part.len() * width, |scratch| {
                 self.linear_int8(&Solo, x.part(part.clone()), w, epilogue, &mut *scratch);
                 convert_rows(self, scratch, width, part.start, to);
