@@ -602,9 +602,9 @@ export interface HiddenStates extends Disposable {
   /** A copy of a layer laid out as Transformers does, with zeros behind the shorter texts; or ERR_OUT_OF_MEMORY. */
   padded(layer: number): PaddedStates
   /**
-   * Gives the memory of `data`, `poolerOutput` and `attentions` back at once, for the next result. They and all views of them are empty from
+   * Gives the memory of `data`, `poolerOutput` and `attentions` back at once, for a later result. They and all views of them are empty from
    * then on; the methods throw ERR_DISPOSED. Without it the memory goes when JavaScript collects its garbage, as any array's does: in
-   * a loop over large batches that is two or three results later.
+   * a loop over large batches that is up to three results later.
    */
   dispose(): void
   /** `using states = await bert.encode(…)` disposes at the end of the block. */
