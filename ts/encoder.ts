@@ -24,7 +24,7 @@ export class Encoder implements api.Encoder {
   readonly dtype: api.Dtype
   readonly fingerprint: string
   readonly #native: NativeEncoder
-  /** The same as the encoder's: there may be two in a process. */
+  /** Of the same binary as the encoder: there may be two in a process. */
   readonly #binding: Binding
   readonly #maxQueue: number
   /** Calls of encode and embed that have not settled. */

@@ -102,3 +102,20 @@ impl<'a, T> Shared<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.at(range.start), range.len()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// In each operation a thread that keeps step with the others has the same part of the rows.
+        #[test]
+        fn threads_in_step_have_neighbouring_parts(threads in 1usize..20, each in 1usize..20) {
+            for thread in 0..threads {
+                let parts: Vec<usize> = (0..each).map(|i| in_step(thread + i * threads, each * threads, threads)).collect();
+                prop_assert_eq!(parts, (thread * each..(thread + 1) * each).collect::<Vec<_>>());
+            }
+        }
+    }
+}
