@@ -105,7 +105,7 @@ impl Kernels {
         scoring: impl Into<Scoring<'s>>,
         out: &mut [f32],
     ) {
-        attention(self, team, qkv, texts, mask, scoring.into(), out);
+        attention_f32(self, team, qkv, texts, mask, scoring.into(), out);
     }
 
     /// [`attention`](Self::attention) of queries, keys and values in bf16, with results in f32 or rounded to bf16.
@@ -121,12 +121,36 @@ impl Kernels {
         scoring: impl Into<Scoring<'s>>,
         out: impl Into<Output<'a>>,
     ) {
-        let scoring = scoring.into();
-        match out.into() {
-            Output::F32(out) => attention(self, team, qkv, texts, mask, scoring, out),
-            Output::Bf16(out) => attention(self, team, qkv, texts, mask, scoring, out),
-        }
+        attention_bf16(self, team, qkv, texts, mask, scoring.into(), out.into());
     }
+}
+
+/// Generic in nothing, so compiled here once and not wherever it is called; as is [`attention_f32`].
+fn attention_bf16(
+    kernels: Kernels,
+    team: &dyn Team,
+    qkv: &[Bf16],
+    texts: &[Range<usize>],
+    mask: Option<&[bool]>,
+    scoring: Scoring<'_>,
+    out: Output<'_>,
+) {
+    match out {
+        Output::F32(out) => attention(kernels, team, qkv, texts, mask, scoring, out),
+        Output::Bf16(out) => attention(kernels, team, qkv, texts, mask, scoring, out),
+    }
+}
+
+fn attention_f32(
+    kernels: Kernels,
+    team: &dyn Team,
+    qkv: &[f32],
+    texts: &[Range<usize>],
+    mask: Option<&[bool]>,
+    scoring: Scoring<'_>,
+    out: &mut [f32],
+) {
+    attention(kernels, team, qkv, texts, mask, scoring, out);
 }
 
 fn attention<N: Number, Y: Element>(
