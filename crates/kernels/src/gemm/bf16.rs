@@ -2,6 +2,7 @@
 
 use super::block::Operands;
 use super::product::{Bf16Product, Start};
+use super::wide::Widened;
 use super::{Epilogue, PackedBf16, Panels, multiply, rows};
 use crate::bf16::pairs;
 use crate::memory::{with_scratch, words_mut};
@@ -21,35 +22,41 @@ impl Kernels {
         epilogue: Epilogue<'_>,
         out: impl Into<Output<'a>>,
     ) {
-        let out = out.into();
-        let (rows, inp) = (rows(self, &w.panels, out.len(), w.outputs()), w.inputs());
-        assert_eq!(x.len(), rows * inp, "linear: x of {rows} rows");
-        let run = |x: *const Bf16| {
-            let operands = Bf16Operands { x: x.cast(), panels: &w.panels };
-            match out {
-                Output::F32(out) => multiply(team, operands, rows, epilogue, out),
-                Output::Bf16(out) => multiply(team, operands, rows, epilogue, out),
-            }
-        };
-        if inp.is_multiple_of(2) {
-            return run(x.as_ptr());
-        }
-        // Rows that end in the middle of a word are copied, and the words filled up.
-        with_scratch(rows * w.panels.steps, |scratch| {
-            let words = words_mut(scratch);
-            for (to, from) in words.chunks_exact_mut(w.panels.steps).zip(x.chunks_exact(inp)) {
-                pairs(from, to);
-            }
-            run(words.as_ptr().cast());
-        });
+        linear(self, team, x, w, epilogue, out.into());
     }
 }
 
+/// Generic in nothing, so compiled here once and not wherever it is called.
+fn linear(kernels: Kernels, team: &dyn Team, x: &[Bf16], w: &PackedBf16, epilogue: Epilogue<'_>, out: Output<'_>) {
+    let (rows, inp) = (rows(kernels, &w.panels, out.len(), w.outputs()), w.inputs());
+    assert_eq!(x.len(), rows * inp, "linear: x of {rows} rows");
+    let run = |x: *const Bf16| {
+        let words = Bf16Operands { x: x.cast(), panels: &w.panels };
+        match (out, Widened::of(words, rows)) {
+            (Output::F32(out), Some(floats)) => multiply(team, floats, rows, epilogue, out),
+            (Output::Bf16(out), Some(floats)) => multiply(team, floats, rows, epilogue, out),
+            (Output::F32(out), None) => multiply(team, words, rows, epilogue, out),
+            (Output::Bf16(out), None) => multiply(team, words, rows, epilogue, out),
+        }
+    };
+    if inp.is_multiple_of(2) {
+        return run(x.as_ptr());
+    }
+    // Rows that end in the middle of a word are copied, and the words filled up.
+    with_scratch(rows * w.panels.steps, |scratch| {
+        let words = words_mut(scratch);
+        for (to, from) in words.chunks_exact_mut(w.panels.steps).zip(x.chunks_exact(inp)) {
+            pairs(from, to);
+        }
+        run(words.as_ptr().cast());
+    });
+}
+
 #[derive(Clone, Copy)]
-struct Bf16Operands<'a> {
+pub(super) struct Bf16Operands<'a> {
     /// Words, which need not be aligned.
     x: *const u32,
-    panels: &'a Panels,
+    pub panels: &'a Panels,
 }
 
 // SAFETY: x is only read, and outlives the call of `linear_bf16` that made it.
@@ -65,8 +72,8 @@ impl Operands for Bf16Operands<'_> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize) -> *const u32 {
-        self.x.wrapping_add(row * self.panels.steps)
+    fn row(&self, row: usize, k: usize) -> *const u32 {
+        self.x.wrapping_add(row * self.panels.steps + k)
     }
 
     #[inline(always)]

@@ -20,13 +20,47 @@ pub(super) trait Operands: Copy {
     /// Whether its numbers are so rough that the activation may be.
     const ROUGH: bool;
 
+    /// Steps of a tile for each word of the weights: more than one where words are taken apart before they are multiplied.
+    const STEPS: usize = 1;
+
     fn panels(&self) -> &Panels;
 
-    /// Where that row of inputs starts. The next one starts `stride` words later.
-    fn row(&self, row: usize) -> *const <Self::Product as Product>::Word;
+    /// Where that row of inputs is from its word `k` on. The next row is `stride` words further.
+    fn row(&self, row: usize, k: usize) -> *const <Self::Product as Product>::Word;
 
     fn stride(&self) -> usize {
         self.panels().steps
+    }
+
+    /// How many floats of scratch memory a task of so many rows needs, for parts of so many words.
+    fn room(&self, _rows: usize, _words: usize) -> usize {
+        0
+    }
+
+    /// These for a task of those rows, in its scratch memory.
+    fn in_room(self, _rows: &Range<usize>, _words: usize, _scratch: &mut [f32]) -> Self {
+        self
+    }
+
+    /// Called before tiles read these words of these rows.
+    ///
+    /// # Safety
+    /// There are such rows and words, and what [`in_room`](Self::in_room) was given is there and nobody else's.
+    #[inline(always)]
+    unsafe fn take_rows(&self, _rows: Range<usize>, _words: Range<usize>) {}
+
+    /// Called before tiles read so many words of a panel: says where they are to read.
+    ///
+    /// # Safety
+    /// There are so many at `from`; and as for [`take_rows`](Self::take_rows).
+    #[inline(always)]
+    unsafe fn take_panel<S: Simd>(
+        &self,
+        _: S,
+        from: *const u32,
+        _words: usize,
+    ) -> *const <Self::Product as Product>::Word {
+        from.cast()
     }
 
     /// Asks for what else a panel's columns need, beside weights and bias.
@@ -75,6 +109,8 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
         let tiles = rows.len().div_ceil(most);
         let Panels { steps, out, words, pairs, .. } = x.panels();
         let weights = words.as_ptr();
+        // What a tile prefetches for each of its STEPs.
+        let lines = (STEP * S::PANEL).div_ceil(LINE * tiles * X::STEPS);
         // Results of a panel.
         let width = if *pairs { S::WIDTH } else { S::PANEL };
 
@@ -83,16 +119,20 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
             let ks = piece(steps.div_ceil(S::MATRIX_STEPS), *depths, part);
             let ks = ks.start * S::MATRIX_STEPS..(*steps).min(ks.end * S::MATRIX_STEPS);
             let (first, last) = (part == 0, part + 1 == *depths);
+            // SAFETY: this task's rows; all of their words are among its parts.
+            unsafe { x.take_rows(rows.clone(), ks.clone()) };
             for panel in panels.clone() {
                 let at = |panel: usize, k: usize| weights.wrapping_add((panel * steps + k) * S::PANEL);
                 // The lines of the next panel, shared among the tiles of this one.
                 let (next, lines_per_step) = match (panel + 1 < panels.end, last) {
-                    (true, _) => (at(panel + 1, ks.start), (STEP * S::PANEL).div_ceil(LINE * tiles)),
-                    (false, false) => (at(panels.start, ks.end), (STEP * S::PANEL).div_ceil(LINE * tiles)),
+                    (true, _) => (at(panel + 1, ks.start), lines),
+                    (false, false) => (at(panels.start, ks.end), lines),
                     (false, true) if self.then.is_null() => (weights, 0),
-                    (false, true) => (self.then.cast(), (STEP * S::PANEL).div_ceil(LINE * tiles)),
+                    (false, true) => (self.then.cast(), lines),
                 };
-                let steps = ks.len().div_ceil(STEP);
+                // SAFETY: there are these words in each panel.
+                let b = unsafe { x.take_panel(s, at(panel, ks.start), ks.len()) };
+                let steps = (X::STEPS * ks.len()).div_ceil(STEP);
                 let columns = panel * width..(*out).min((panel + 1) * width);
                 if let Some(from) = self.epilogue.bias {
                     match *pairs {
@@ -131,11 +171,11 @@ impl<X: Operands, Y: Element> Work for Block<'_, X, Y> {
                         let ahead = next.wrapping_add(tile * lines_per_step * steps * LINE).cast();
                         Tile {
                             product: x.product(place.rows.start, panel, start),
-                            a: x.row(place.rows.start).add(ks.start),
+                            a: x.row(place.rows.start, ks.start),
                             a_stride: x.stride(),
-                            b: at(panel, ks.start).cast(),
+                            b,
                             halves_apart: true,
-                            depth: ks.len(),
+                            depth: X::STEPS * ks.len(),
                             c,
                             c_stride,
                             ahead: Ahead::new(ahead, lines_per_step, steps),
@@ -287,8 +327,8 @@ impl Operands for F32Operands<'_> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize) -> *const f32 {
-        self.x.numbers[row * self.x.stride..].as_ptr()
+    fn row(&self, row: usize, k: usize) -> *const f32 {
+        self.x.numbers[row * self.x.stride..].as_ptr().wrapping_add(k)
     }
 
     #[inline(always)]

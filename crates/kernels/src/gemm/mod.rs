@@ -6,7 +6,8 @@
 //! - [`DEPTH`] steps of k: that much of those rows of x stays in the second-level cache (L2) while
 //! - one panel of weights after the other comes by. A panel is read once for each tile of rows; the next one is
 //!   prefetched meanwhile, so that memory and arithmetic work at the same time;
-//! - [`tile`]: a few rows times one panel, in registers, in the precision's own way ([`product`]).
+//! - [`tile`]: a few rows times one panel, in registers, in the precision's own way ([`product`]), or in f32's where the processor has no
+//!   instruction for bf16 ([`wide`]).
 //!
 //! None of this changes a result: each element is one chain of multiply-adds over ascending k. Where k is cut into blocks,
 //! the unfinished sum waits in `out`, exactly, and is continued.
@@ -18,6 +19,7 @@ mod int8;
 mod pack;
 mod product;
 mod tile;
+mod wide;
 
 pub use int8::PackedInt8;
 pub(crate) use pack::interleave;
@@ -28,7 +30,7 @@ pub(crate) use tile::{Ahead, Tile};
 use block::{Block, F32Operands, Operands};
 use pack::Panels;
 
-use crate::memory::Strided;
+use crate::memory::{Strided, with_scratch};
 use crate::output::Element;
 use crate::team::{Shared, Team, in_step, piece};
 use crate::{Activation, Kernels, team};
@@ -118,13 +120,16 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
     if let Some(residual) = epilogue.residual {
         assert_eq!(residual.len(), out.len(), "linear: residual");
     }
-    let depths = if Y::EXACT && X::RESUMES && !w.pairs { w.steps.div_ceil(DEPTH).max(1) } else { 1 };
+    let steps = X::STEPS * w.steps;
+    let depths = if Y::EXACT && X::RESUMES && !w.pairs { steps.div_ceil(DEPTH).max(1) } else { 1 };
     // Sums that cannot wait want fewer rows instead, to stay in the cache.
-    let most_rows = ROWS * DEPTH / (w.steps / depths).max(DEPTH);
+    let most_rows = ROWS * DEPTH / (steps / depths).max(DEPTH);
     let count = w.count::<X::Product>();
     let threads = team.threads().max(1);
     let own_rows = X::Product::NUMBERS > 1 && !w.in_matrices::<X::Product>();
     let cut = Cut::new(threads, rows, most_rows.max(1), count, own_rows);
+    let words = w.steps.div_ceil(depths);
+    let room = x.room(rows.div_ceil(cut.rows), words);
     let (out, all) = (Shared::new(out), rows);
     team::run(team, cut.tasks(), |task| {
         let rows = piece(rows, cut.rows, in_step(task % cut.rows, cut.rows, threads));
@@ -140,7 +145,13 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
             (_, None) => std::ptr::null(),
         };
         let panels = panels(task);
-        X::Product::vectorize(w.kernels, Block { x, epilogue, out, stride, rows, panels, depths, then });
+        let block = Block { x, epilogue, out, stride, rows, panels, depths, then };
+        match room {
+            0 => X::Product::vectorize(w.kernels, block),
+            _ => with_scratch(room, |scratch| {
+                X::Product::vectorize(w.kernels, Block { x: x.in_room(&block.rows, words, scratch), ..block });
+            }),
+        }
     });
 }
 

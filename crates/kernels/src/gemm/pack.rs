@@ -99,7 +99,7 @@ impl Panels {
 
     /// Where a panel starts.
     pub(super) fn panel<P: Product>(&self, panel: usize) -> *const f32 {
-        let words = P::vectorize(self.kernels, PanelWidth) * self.steps;
+        let words = self.width::<P>() * self.steps;
         self.words.as_ptr().wrapping_add(panel * words).cast()
     }
 
@@ -108,9 +108,14 @@ impl Panels {
         P::IN_MATRICES && P::vectorize(self.kernels, HasMatrices)
     }
 
+    /// Columns of a panel.
+    pub(super) fn width<P: Product>(&self) -> usize {
+        P::vectorize(self.kernels, PanelWidth)
+    }
+
     /// How many panels there are.
     pub(super) fn count<P: Product>(&self) -> usize {
-        let panel = P::vectorize(self.kernels, PanelWidth);
+        let panel = self.width::<P>();
         self.out.div_ceil(if self.pairs { panel / 2 } else { panel })
     }
 

@@ -39,6 +39,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const TILE_ROWS: usize = 6;
     /// 112 Gop/s where 4 rows got 96 and 6 rows, whose sums were in memory at times, 59 (BERT-base, two threads of a Zen 4).
     const TILE_ROWS_BF16: usize = 3;
+    const WIDENS_BF16: bool = true;
 
     #[inline(always)]
     fn vectorize<W: Work>(self, work: W) -> W::Output {

@@ -86,6 +86,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Columns of a panel of packed weights: two vectors, so that each broadcast of an input feeds two multiply-adds.
     const PANEL: usize = 2 * Self::WIDTH;
 
+    /// Whether a product's bf16 are better made floats before its tiles read them several times (`gemm::wide`): where no instruction
+    /// multiplies both numbers of a word, but not in the portable set, which is the definition.
+    const WIDENS_BF16: bool = false;
+
     /// Runs `work` inside a function that is compiled for this instruction set.
     fn vectorize<W: Work>(self, work: W) -> W::Output;
 

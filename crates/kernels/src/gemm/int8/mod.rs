@@ -37,14 +37,18 @@ impl Kernels {
         epilogue: Epilogue<'_>,
         out: impl Into<Output<'a>>,
     ) {
-        let out = out.into();
-        let rows = rows(self, &w.panels, out.len(), w.outputs());
-        assert_eq!((x.inp, x.kept), (w.inputs(), w.outliers().len()), "linear: x quantized for another matrix");
-        assert_eq!(x.len(), rows, "linear: rows of x");
-        match out {
-            Output::F32(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
-            Output::Bf16(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
-        }
+        linear(self, team, x, w, epilogue, out.into());
+    }
+}
+
+/// Generic in nothing, so compiled here once and not wherever it is called.
+fn linear(kernels: Kernels, team: &dyn Team, x: Int8Rows<'_>, w: &PackedInt8, epilogue: Epilogue<'_>, out: Output<'_>) {
+    let rows = rows(kernels, &w.panels, out.len(), w.outputs());
+    assert_eq!((x.inp, x.kept), (w.inputs(), w.outliers().len()), "linear: x quantized for another matrix");
+    assert_eq!(x.len(), rows, "linear: rows of x");
+    match out {
+        Output::F32(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
+        Output::Bf16(out) => multiply(team, Int8Operands { x, w }, rows, epilogue, out),
     }
 }
 
@@ -105,8 +109,8 @@ impl Operands for Int8Operands<'_> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize) -> *const u32 {
-        self.x.words.as_ptr().wrapping_add(row * self.w.panels.steps)
+    fn row(&self, row: usize, k: usize) -> *const u32 {
+        self.x.words.as_ptr().wrapping_add(row * self.w.panels.steps + k)
     }
 
     #[inline(always)]

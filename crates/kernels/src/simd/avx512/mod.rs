@@ -284,6 +284,8 @@ impl<const EXTENSION: u8> Simd for Avx512<EXTENSION> {
         }
     }
 
+    const WIDENS_BF16: bool = !has_bf16(EXTENSION);
+
     const TILES_F32: bool = true;
 
     #[inline(always)]

@@ -50,6 +50,7 @@ impl<const EXTENSION: u8> Simd for Neon<EXTENSION> {
     const WIDTH: usize = 4;
     /// 24 accumulators.
     const TILE_ROWS: usize = 12;
+    const WIDENS_BF16: bool = EXTENSION != BF16;
 
     #[inline(always)]
     fn vectorize<W: Work>(self, work: W) -> W::Output {
