@@ -126,6 +126,7 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
     let most_rows = ROWS * DEPTH / (steps / depths).max(DEPTH);
     let count = w.count::<X::Product>();
     let threads = team.threads().max(1);
+    // Neither f32 nor what becomes f32 (`wide`).
     let own_rows = X::Product::NUMBERS > 1 && !w.in_matrices::<X::Product>();
     let cut = Cut::new(threads, rows, most_rows.max(1), count, own_rows);
     let words = w.steps.div_ceil(depths);
@@ -147,6 +148,7 @@ fn multiply<X: Operands + Sync, Y: Element>(team: &dyn Team, x: X, rows: usize, 
         let panels = panels(task);
         let block = Block { x, epilogue, out, stride, rows, panels, depths, then };
         match room {
+            // Who calls may have this thread's scratch memory (`linear_int8_quantized`).
             0 => X::Product::vectorize(w.kernels, block),
             _ => with_scratch(room, |scratch| {
                 X::Product::vectorize(w.kernels, Block { x: x.in_room(&block.rows, words, scratch), ..block });

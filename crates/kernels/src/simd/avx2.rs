@@ -37,7 +37,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const WIDTH: usize = 8;
     /// 12 accumulators.
     const TILE_ROWS: usize = 6;
-    /// 112 Gop/s where 4 rows got 96 and 6 rows, whose sums were in memory at times, 59 (BERT-base, two threads of a Zen 4).
+    /// For attention and few rows: many are multiplied in f32. 112 Gop/s where 4 rows got 96 and 6 rows, whose sums were in memory at times,
+    /// 59 (BERT-base, two threads of a Zen 4, when all were multiplied so).
     const TILE_ROWS_BF16: usize = 3;
     const WIDENS_BF16: bool = true;
 
