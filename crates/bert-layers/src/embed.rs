@@ -105,6 +105,7 @@ impl Encoder {
         let special = !options.exclude_special_tokens;
         let spans = inputs.iter().map(|input| input.spans.as_deref()).collect();
         let pooled = Pooled { pool, special, skipped, spans };
+        let (num_layers, hidden_size) = (self.config().num_layers(), self.config().hidden_size());
         let (wanted, rest, starts) = match pool {
             Pool::Pooler => {
                 let pooler = Some(sequences.pooler_plan()?);
@@ -118,16 +119,16 @@ impl Encoder {
                 let groups = pooled.groups(&sequences)?;
                 let reduce = if pool == Pool::Max { Reduce::Max } else { Reduce::Sum };
                 let starts = groups.starts().to_vec();
-                let (wanted, rest) = Reduction { mix, layout, groups, reduce }.wanted(&sequences, None);
+                let (wanted, rest) =
+                    Reduction { mix, layout, groups, reduce }.wanted(&sequences, None, num_layers, hidden_size)?;
                 (wanted, rest, starts)
             }
         };
         let used = Used { pool, source, normalize: options.normalize.unwrap_or(sentence.normalize) };
-        let (num_layers, hidden_size) = (self.config().num_layers(), self.config().hidden_size());
         let (width, precision) = (slots * hidden_size, options.precision);
         let layers = (options.combine == Combine::None).then_some(layers);
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
-            let Written { states, pooler, .. } = rest.apply(&tokens, written, num_layers, hidden_size)?;
+            let Written { states, pooler, .. } = rest.apply(&tokens, written, hidden_size)?;
             let data = pooler.unwrap_or_else(|| states.into_vec());
             Embeddings::new(data, width, dim, precision, used, layers, starts, tokens, cuts)
         })

@@ -163,18 +163,20 @@ impl Encoder {
             }
             None => {
                 let groups = Groups::tokens(&sequences.tokens.starts);
-                Reduction { mix, layout, groups, reduce: Reduce::Sum }.wanted(&sequences, pooler)
+                let rows = Reduction { mix, layout, groups, reduce: Reduce::Sum };
+                rows.wanted(&sequences, pooler, num_layers, hidden_size)?
             }
             Some((pool, words)) => {
                 let reduce = if *pool == WordPool::Max { Reduce::Max } else { Reduce::Sum };
-                Reduction { mix, layout, groups: words.groups(*pool), reduce }.wanted(&sequences, pooler)
+                let rows = Reduction { mix, layout, groups: words.groups(*pool), reduce };
+                rows.wanted(&sequences, pooler, num_layers, hidden_size)?
             }
         };
         wanted.attentions = attentions;
         let words = words.map(|(_, words)| words);
         Call::new(self, sequences, wanted, &options.cancel, move |Sequences { tokens, cuts, .. }, written| {
             let Written { states: data, pooler: pooler_output, attentions } =
-                rest.apply(&tokens, written, num_layers, hidden_size)?;
+                rest.apply(&tokens, written, hidden_size)?;
             Ok(HiddenStates::new(Parts { data, layers, tokens, pooler_output, attentions, words, cuts }, hidden_size))
         })
     }

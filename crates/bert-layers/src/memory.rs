@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use crate::result_buffer::{kept_bytes, release_kept};
+
 /// Below this the look at the system costs more than it is worth.
 const LOOK_FROM: u64 = 256 << 20;
 
@@ -24,7 +26,21 @@ pub(crate) struct NoRoom;
 pub(crate) fn promise(bytes: u64) -> Result<Promise, NoRoom> {
     let promise = Promise { bytes };
     let promised = PROMISED.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-    if bytes >= LOOK_FROM && promised > available() { Err(NoRoom) } else { Ok(promise) }
+    if bytes < LOOK_FROM {
+        return Ok(promise);
+    }
+    let lacking = promised.saturating_sub(available());
+    if lacking == 0 {
+        return Ok(promise);
+    }
+    // What is kept for later results counts as used, although the system may take it: a control group's count does not know.
+    if lacking <= kept_bytes() {
+        release_kept();
+        if promised <= available() {
+            return Ok(promise);
+        }
+    }
+    Err(NoRoom)
 }
 
 impl Drop for Promise {
@@ -33,7 +49,8 @@ impl Drop for Promise {
     }
 }
 
-fn available() -> u64 {
+/// What the machine and this process's control group have left, in bytes.
+pub(crate) fn available() -> u64 {
     let kind = MemoryRefreshKind::nothing().with_ram();
     let system = System::new_with_specifics(RefreshKind::nothing().with_memory(kind));
     // In a control group the page cache counts as used, so its free memory is a lower bound: the limit is what is certain.

@@ -1,24 +1,25 @@
 //! The memory of results. A large one that is dropped is kept for the next result: the system zeroes the pages of fresh memory
-//! before it hands them out, which took 4 % of a batch's time in float32 and 7 % in int8 (BERT-base, 32 × 128 tokens).
+//! before it hands them out, which took 4 % of a batch's time in float32 and 7 % in int8 (BERT-base, 32 × 128 tokens). Only where the
+//! system may take a kept buffer's pages: elsewhere it would be memory that nobody else can use.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use bert_layers_kernels::{AllocError, LINE, spare, to_line, try_zeroed, wish_for_large_pages};
+use bert_layers_kernels::{AllocError, LINE, SPARES, spare, to_line, try_zeroed, wish_for_large_pages};
 
 /// Smaller buffers are left to the allocator, which keeps them itself: in floats.
 const LEAST: usize = (256 << 10) / size_of::<f32>();
 /// Buffers kept at a time. JavaScript drops a result some calls after the last use of it, and batches of mixed lengths have results
 /// of several sizes: when four were kept, most of those came in fresh memory (4 % of the time in int8).
 const MOST: usize = 16;
-/// All that are kept, in floats. The system may take their pages meanwhile, so this only bounds what a process seems to use.
+/// All that are kept, in floats. The system may take their pages meanwhile, so this bounds what a process seems to use.
 const MOST_FLOATS: usize = (1 << 30) / size_of::<f32>();
 
 /// Buffers that nobody uses, the last dropped last.
 static KEPT: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Floats at a fixed place in memory, as many as asked for, that start on a cache line.
+/// Floats at a fixed place in memory, as many as asked for. Those that are [`allocate`](Self::allocate)d start on a cache line.
 #[derive(Default)]
 pub struct ResultBuffer {
     memory: Vec<f32>,
@@ -68,6 +69,12 @@ fn take_kept(len: usize) -> Option<Vec<f32>> {
     Some(kept.remove(best))
 }
 
+/// What [`release_kept`] would give back.
+pub(crate) fn kept_bytes() -> u64 {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().map(|memory| size_of_val(&memory[..]) as u64).sum()
+}
+
 /// Gives what is kept back to the system.
 pub(crate) fn release_kept() {
     drop(std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner)));
@@ -76,7 +83,7 @@ pub(crate) fn release_kept() {
 impl Drop for ResultBuffer {
     fn drop(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
-        if !(LEAST..=MOST_FLOATS).contains(&memory.len()) {
+        if !SPARES || !(LEAST..=MOST_FLOATS).contains(&memory.len()) {
             return;
         }
         spare(&mut memory);
@@ -148,5 +155,12 @@ mod tests {
         let half = ResultBuffer::allocate(odd / 2).expect("memory");
         assert_ne!((half.as_ptr(), half.len()), (kept, len), "too large to serve");
         release_kept();
+
+        // What is kept, none of whose pages was ever touched, gives way to what would not fit beside it: half of it lacks.
+        let large = (700 << 20) / 4 + 12_345;
+        drop(ResultBuffer::allocate(large).expect("memory"));
+        let promise = crate::memory::promise(crate::memory::available() + (350 << 20));
+        assert_eq!(take_kept(large + LINE).map(|memory| memory.len()), None);
+        drop(promise);
     }
 }

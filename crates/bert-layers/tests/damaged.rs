@@ -1,10 +1,10 @@
-//! Damaged weights are errors, whatever the damage.
+//! Damaged weights are errors, whatever the damage; so are weights that the chosen dtype cannot hold.
 
 mod support;
 
 use std::path::{Path, PathBuf};
 
-use bert_layers::{Encoder, Error, LoadOptions};
+use bert_layers::{Dtype, Encoder, Error, LoadOptions};
 use support::fixture;
 
 /// A copy of a fixture that a test may damage; removed at the end.
@@ -126,6 +126,42 @@ fn a_tensor_that_a_layer_might_need() {
     let error = copy.load().expect_err("an unknown tensor");
     assert_eq!(error.code(), "ERR_MODEL_UNSUPPORTED");
     assert!(error.to_string().contains("distance_embedding"), "{error}");
+}
+
+#[test]
+fn more_inputs_than_int8_adds_up() {
+    let copy = Copy::of("goldens-extra/weights-f16", "wide");
+    let whole = std::fs::read(copy.weights()).expect("weights");
+    let (header, _) = split(&whole);
+    let (narrow, wide) = (40, 66_573);
+    let mut end = 0;
+    let mut json: serde_json::Value = serde_json::from_str(&header).expect("JSON");
+    for (name, tensor) in json.as_object_mut().expect("an object") {
+        if name == "__metadata__" {
+            continue;
+        }
+        let is_inner = name.contains("intermediate") || name.ends_with(".output.dense.weight");
+        let mut count = 2;
+        for size in tensor["shape"].as_array_mut().expect("a shape") {
+            if is_inner && *size == narrow {
+                *size = wide.into();
+            }
+            count *= size.as_u64().expect("a size");
+        }
+        tensor["data_offsets"] = serde_json::json!([end, end + count]);
+        end += count;
+    }
+    write(&copy.weights(), &json.to_string(), &vec![0; end as usize]);
+    let config = copy.0.join("config.json");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    std::fs::write(&config, text.replace("\"intermediate_size\": 40", &format!("\"intermediate_size\": {wide}")))
+        .expect("writable");
+
+    assert!(copy.load().is_ok(), "float32 takes it");
+    let options = LoadOptions { dtype: Dtype::Int8, ..LoadOptions::default() };
+    let error = Encoder::from_pretrained(&copy.0.to_string_lossy(), &options).expect_err("too wide");
+    assert_eq!(error.code(), "ERR_MODEL_UNSUPPORTED");
+    assert!(error.to_string().contains("66573 inputs"), "{error}");
 }
 
 #[test]

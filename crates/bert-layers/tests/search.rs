@@ -149,6 +149,27 @@ fn zeros_ties_and_tiny_vectors() {
 }
 
 #[test]
+fn vectors_that_are_accepted_have_finite_distances() {
+    let dim = 37;
+    let mut accepted = 0;
+    for (seed, part) in (0..40).flat_map(|seed| [4.0, 6.0, 8.0].map(|part| (seed, part))) {
+        // The query is on the other side.
+        let vector = noise(seed, dim);
+        let length = (f64::from(f32::MAX / part) * 0.999_999).sqrt();
+        let longer = length / vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let vector: Vec<f32> = vector.iter().map(|&x| (f64::from(x) * longer) as f32).collect();
+        let query: Vec<f32> = vector.iter().map(|x| -x).collect();
+        let options = IndexOptions { metric: Metric::Euclidean, ..IndexOptions::default() };
+        let Ok(index) = VectorIndex::new(&[vector.as_slice(), &vector].concat(), dim, &options) else { continue };
+        accepted += 1;
+        let found = search(&index, &query, 2);
+        assert_eq!(found.indices, [0, 1], "1/{part} of the largest float");
+        assert!(found.scores.iter().all(|&score| (f64::from(score) / (2.0 * length) - 1.0).abs() < 1e-5));
+    }
+    assert!(accepted >= 40, "an eighth of the largest float is accepted");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let refused = |vectors: &[f32], dim: usize, message: &str| {
         let error = VectorIndex::new(vectors, dim, &IndexOptions::default()).expect_err(message);

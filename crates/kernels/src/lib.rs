@@ -88,7 +88,7 @@ pub use embed::{Lookup, Table};
 pub use gemm::{Epilogue, PackedBf16, PackedInt8, PackedMatrix, Upcoming};
 pub use isa::{INSTRUCTION_SET_VARIABLE, Kernels, UnknownInstructionSet};
 pub use memory::{
-    AllocError, LINE, Strided, release_freed, spare, stride_of, to_line, try_zeroed, wish_for_large_pages,
+    AllocError, LINE, SPARES, Strided, release_freed, spare, stride_of, to_line, try_zeroed, wish_for_large_pages,
 };
 pub use output::Output;
 pub use quantized::{Int8Rows, QuantizedRows};

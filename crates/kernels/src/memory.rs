@@ -62,8 +62,12 @@ fn whole_pages(start: *mut f32, len: usize) -> Option<(*mut f32, usize)> {
     (end.saturating_sub(first) >= LARGE).then(|| (start.with_addr(first), end - first))
 }
 
+/// Whether [`spare`] does anything: on 64-bit Linux.
+pub const SPARES: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
+
 /// Lets the system take the pages of a buffer when it needs memory, until they are written to again: a kept buffer costs
-/// nobody anything. What the buffer holds is then either as it was or zeros, page by page.
+/// nobody anything, though it counts as this process's until then. What the buffer holds is then either as it was or zeros, page by
+/// page.
 pub fn spare(buffer: &mut [f32]) {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     if let Some((start, bytes)) = whole_pages(buffer.as_mut_ptr(), buffer.len()) {

@@ -1,6 +1,7 @@
 //! Work off JavaScript's thread, and its answers. Node's thread pool, which files and DNS share, is left alone.
 
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use bert_layers::{Error, Result, catch};
@@ -94,7 +95,17 @@ where
     V: Send + 'static,
 {
     let (reply, promise) = Reply::<T>::new(env)?;
-    spawn("bert-layers-load", move || reply.send(catch(job))).map_err(|e| napi::Error::from_reason(e.to_string()))?;
+    // Shared, since a thread that does not start takes its body along: a promise that nobody settles keeps Node alive for ever.
+    let reply = Arc::new(Mutex::new(Some(reply)));
+    let answer = move |result| {
+        if let Some(reply) = reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            reply.send(result);
+        }
+    };
+    let theirs = answer.clone();
+    if let Err(error) = spawn("bert-layers-load", move || theirs(catch(job))) {
+        answer(Err(error));
+    }
     Ok(promise)
 }
 

@@ -107,8 +107,9 @@ pub struct Neighbors {
     pub scores: Vec<f32>,
 }
 
-/// Beyond it, the square of a vector's length, sums of squares overflow in f32.
-const LARGEST_SQUARE: f64 = (f32::MAX / 4.0) as f64;
+/// Beyond it, the square of a vector's length, sums may overflow in f32: the squared distance of two such vectors may be four times as
+/// large, and rounding needs room.
+const LARGEST_SQUARE: f64 = (f32::MAX / 8.0) as f64;
 
 /// A length below it has no reciprocal in f32: such a vector counts as zero where it is divided by.
 const SHORTEST: f64 = f32::MIN_POSITIVE as f64;

@@ -58,6 +58,10 @@ impl Disentangled<'_> {
 /// As far as a skewed tile may reach beyond either end of a row: a panel that begins before it, on top of the tile's own skew.
 const BEYOND: usize = (2 * WIDEST + MOST_TILE_ROWS).next_multiple_of(LINE);
 
+/// The most queries of a task, whose scores all exist at a time: as many as a text of the usual models has, so that those are not
+/// cut, and memory grows with a text's length and not with its square.
+pub(super) const MOST_QUERIES: usize = 512;
+
 /// Some queries of one text.
 #[derive(Clone)]
 pub(super) struct Distances<'a> {

@@ -144,10 +144,15 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         (3 * row + which) * self.heads.hidden() + self.head * self.heads.dim
     }
 
+    /// The same with all that follows: for pointers that go on to the next rows.
+    #[inline(always)]
+    fn from(&self, row: usize, which: usize) -> &[N] {
+        &self.qkv[self.start(row, which)..]
+    }
+
     #[inline(always)]
     fn row(&self, row: usize, which: usize) -> &[N] {
-        let start = self.start(row, which);
-        &self.qkv[start..start + self.heads.dim]
+        &self.from(row, which)[..self.heads.dim]
     }
 
     /// Panels of keys: for each word of a key, that of `PANEL` keys. Where keys are missing, anything: those scores are dropped.
@@ -168,7 +173,7 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
                 let present = (keys[0] + S::WIDTH) * stride <= self.qkv.len();
                 if adjacent && present && stride.is_multiple_of(numbers) {
                     while (done + S::WIDTH) * numbers <= self.heads.dim {
-                        let from = self.row(keys[0], 1)[done * numbers..].as_ptr().cast();
+                        let from = self.from(keys[0], 1)[done * numbers..].as_ptr().cast();
                         let to = panel[done * S::PANEL..].as_mut_ptr().cast();
                         // SAFETY: WIDTH rows that exist, of whose keys WIDTH words are left from `done` on; as many words of
                         // `WIDTH` keys in the panel, of `depth` × PANEL words. They may pass for floats while they are
@@ -276,7 +281,7 @@ impl<N: Number, Y: Element> Head<'_, N, Y> {
         let (numbers, stride) = (N::Product::NUMBERS, 3 * self.heads.hidden());
         let whole = self.heads.dim.is_multiple_of(numbers) && stride.is_multiple_of(numbers);
         if whole && self.rotary.is_none() {
-            return (self.row(rows.start, which).as_ptr().cast(), stride / numbers);
+            return (self.from(rows.start, which).as_ptr().cast(), stride / numbers);
         }
         self.copy(s, rows, which, scratch);
         (scratch.as_ptr(), self.layout.depth)

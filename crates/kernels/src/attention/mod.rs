@@ -20,7 +20,7 @@ use std::ops::Range;
 
 pub use bias::DistanceBias;
 pub use disentangled::Disentangled;
-use disentangled::Distances;
+use disentangled::{Distances, MOST_QUERIES};
 use head::{Head, Layout, OnScratch};
 use number::Number;
 pub use rotary::Rotary;
@@ -186,7 +186,8 @@ fn attention<N: Number, Y: Element>(
     }
     let kept: Vec<usize> = (0..rows).filter(|&row| mask.is_none_or(|mask| mask[row])).collect();
 
-    let tasks = tasks(team.threads(), texts, heads.count, most_queries(window));
+    let most = if disentangled.is_some() { MOST_QUERIES } else { most_queries(window) };
+    let tasks = tasks(team.threads(), texts, heads.count, most);
     let out = Shared::new(out);
     let panel = N::Product::vectorize(kernels, PanelWidth);
     team::run(team, tasks.len(), |task| {

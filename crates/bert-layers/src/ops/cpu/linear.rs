@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use bert_layers_kernels::{Kernels, PackedBf16, PackedInt8, PackedMatrix, Team, Upcoming};
 
 use crate::weights::Tensor;
-use crate::{Dtype, Result};
+use crate::{Dtype, Error, Result};
 
 /// How many input channels of an int8 matrix are kept in f32 at most. A BERT's hidden states have a few channels that are ten
 /// to a hundred times as large as the others and would drown them in a row's scale; those of the feed-forward network's inner
@@ -82,6 +82,9 @@ fn beside(weights: &[Tensor]) -> Vec<(&[f32], usize)> {
 
 impl Linear {
     /// `biases` has one for each of the weights.
+    ///
+    /// # Errors
+    /// [`Error::ModelUnsupported`] for more inputs than int8 adds up; [`Error::OutOfMemory`].
     pub(super) fn load(
         kernels: Kernels,
         team: &dyn Team,
@@ -96,6 +99,13 @@ impl Linear {
         });
         let matrix = match dtype {
             Dtype::Bfloat16 => Matrix::Bf16(weights.bf16(kernels, team)?),
+            Dtype::Int8 if weights.inputs() > PackedInt8::MOST_INPUTS => {
+                return Err(Error::ModelUnsupported(format!(
+                    "one of the model's layers has {} inputs, more than int8 adds up exactly ({}): choose dtype 'float32' or 'bfloat16'",
+                    weights.inputs(),
+                    PackedInt8::MOST_INPUTS
+                )));
+            }
             Dtype::Int8 => {
                 let largest = Mutex::new(vec![0.0; weights.inputs()]);
                 Matrix::Unsettled(Unsettled { matrix: weights.f32(kernels, team)?, weights, largest })

@@ -40,6 +40,9 @@ pub(super) struct Columns {
 const LONGEST: usize = i32::MAX as usize / (254 * 127);
 
 impl PackedInt8 {
+    /// The most inputs that a matrix may have: sums of more might not fit into 32 bits.
+    pub const MOST_INPUTS: usize = LONGEST;
+
     /// Rounds matrices `[out_i, in]`, row-major, to int8 and packs them side by side, as
     /// [`PackedMatrix::pack_side_by_side`](crate::PackedMatrix::pack_side_by_side) does. The input channels `outliers`, ascending,
     /// stay in f32.
@@ -48,7 +51,7 @@ impl PackedInt8 {
     /// [`AllocError`] if there is no memory for them.
     ///
     /// # Panics
-    /// Unless each has `out_i` × `inp` elements, `inp` is at most 66,000, and the outliers are inputs in ascending order.
+    /// Unless each has `out_i` × `inp` elements, `inp` is at most [`MOST_INPUTS`](Self::MOST_INPUTS), and the outliers are inputs in ascending order.
     pub fn pack_side_by_side(
         kernels: Kernels,
         weights: &[(&[f32], usize)],
