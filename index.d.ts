@@ -263,15 +263,22 @@ export interface EncoderConfig {
  */
 export type EncoderInput = string | TextInput | WordsInput | IdsInput
 
-/** A text, or a pair of texts: `[CLS] text [SEP] pair [SEP]`. */
+/**
+ * A text, or a pair of texts: `[CLS] text [SEP] pair [SEP]`. A special token that is written in a text, such as '[SEP]', becomes that
+ * token, as with Hugging Face's tokenizers. It counts as the text's, though: it has offsets and a word, and `specialTokensMask` is 0.
+ */
 export interface TextInput {
   text: string
   pair?: string | undefined
+  words?: never
+  ids?: never
 }
 
 /** Words that are split already: tokens never cross words, and `wordIds` count these words. */
 export interface WordsInput {
   words: readonly string[]
+  text?: never
+  ids?: never
 }
 
 /** Tokenized already, and used as it is: no special tokens are added. */
@@ -282,6 +289,8 @@ export interface IdsInput {
   typeIds?: NumberArray | undefined
   /** 1 or true for a token, 0 or false for padding, which keeps its position and its row and is never attended to. Default: all 1. */
   attentionMask?: NumberArray | readonly boolean[] | undefined
+  text?: never
+  words?: never
 }
 
 /** A text of which {@link Encoder.embed} makes a vector a span, from states that have seen the whole text (late chunking). */
@@ -692,7 +701,10 @@ export interface Inspection {
   folder: string
   /** `model_type` of config.json, whether it is supported or not. */
   modelType?: string
-  /** What the model is; undefined where it cannot be loaded, and `notices` says why. */
+  /**
+   * What the model is by its config.json; undefined where that is of no model that can be loaded, and `notices` says why. Whether
+   * the weights have the tensors that it speaks of is for loading to find out.
+   */
   config: EncoderConfig | undefined
   /** The weights in each format that is there; the first are those that are loaded. */
   weights: {
@@ -724,8 +736,8 @@ export interface Inspection {
   /** The files of sentence-transformers that say how vectors are made, such as '1_Pooling/config.json'. */
   poolingFiles: string[]
   /**
-   * Bytes that the weights take on a CPU in each dtype, to within a few percent; empty for a model that cannot be loaded. The
-   * tokenizer (some MB), and while texts are computed their activations and results, come on top.
+   * Bytes that the weights take on a CPU in each dtype, to within a few percent; empty where `config` is undefined or the weights cannot
+   * be read. The tokenizer (some MB), and while texts are computed their activations and results, come on top.
    */
   memory: Partial<Record<Dtype, number>>
   /**

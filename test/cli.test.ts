@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
-import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Encoder } from 'bert-layers'
 import { describe, expect, test } from 'vitest'
 import { CLI, goldenFolder, PACKAGE, temporaryFolder } from './support/paths.ts'
-import { ended, runNode } from './support/process.ts'
+import { ended, run, runNode } from './support/process.ts'
 import { floats, integers, parseSafetensors, shape } from './support/safetensors.ts'
 import { copyTinyModel, writeTokenizer } from './support/tiny-model.ts'
 
@@ -210,6 +210,13 @@ describe('embed', () => {
     expect(floats(found, 'embeddings')).toEqual(data)
   })
 
+  test('writes a line as soon as it is computed, and says which line is wrong after the lines before it', async () => {
+    const input = `${'some words in a line\n'.repeat(2000)}${'word '.repeat(600)}\n`
+    const { code, stdout, stderr } = await runNode([CLI, 'embed'], { input })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^ERR_TOO_MANY_TOKENS: line 2001 /) })
+    expect(stdout.trimEnd().split('\n')).toHaveLength(2000)
+  })
+
   test('says when nobody chose the pooling', async () => {
     const folder = copyTinyModel(temporaryFolder())
     writeTokenizer(folder)
@@ -244,6 +251,17 @@ describe('embed', () => {
     const { code, stderr } = await runNode([CLI, 'embed', 'Hello', '--normalize', '--no-normalize'])
     expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('contradict') })
   })
+})
+
+test.skipIf(!existsSync('/dev/full'))('output that cannot be written is a failure that says why', async () => {
+  for (const args of ['embed a', 'encode a --format npy', 'tokenize a', 'inspect', 'doctor', '--help']) {
+    const { code, stderr } = await run('sh', ['-c', `"$0" "$1" ${args} > /dev/full`, process.execPath, CLI])
+    expect({ args, code, stderr }).toEqual({
+      args,
+      code: 1,
+      stderr: expect.stringMatching(/^ENOSPC: no space left on device/),
+    })
+  }
 })
 
 describe('--out', () => {

@@ -92,15 +92,26 @@ describe('equals the reduction of the hidden states', () => {
   })
 })
 
-test('numbers beyond float32 are not normalized to zeros', async () => {
+test('numbers beyond what stores them are refused, not infinite', async () => {
   const options = { layers: [0, 1], combine: [1e38, 1e38] }
   const huge = await bert.embed('a', { ...options, combine: [1e37, 1e37], normalize: true })
   expect(Math.hypot(...huge.get(0))).toBeCloseTo(1, 5)
+  for (const normalize of [true, false]) {
+    for (const precision of ['float32', 'int8', 'binary'] as const) {
+      await expectFailure(
+        () => bert.embed('the', { ...options, combine: [3e38, 3e38], normalize, precision }),
+        'ERR_INVALID_INPUT',
+        /beyond float32.*smaller weights/,
+      )
+    }
+  }
+  const half = { layers: [0, 1], combine: [1e6, 1e6], precision: 'float16' } as const
   await expectFailure(
-    () => bert.embed('the', { ...options, combine: [3e38, 3e38], normalize: true }),
+    () => bert.embed('the', { ...half, normalize: false }),
     'ERR_INVALID_INPUT',
-    /beyond float32.*smaller weights/,
+    /beyond float16.*65504.*'float32'/,
   )
+  await bert.embed('the', { ...half, normalize: true })
 })
 
 test('the vectors of several layers are not searched as one matrix', async () => {

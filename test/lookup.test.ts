@@ -84,12 +84,14 @@ describe('a name is found in the Hugging Face cache', () => {
   })
 })
 
-test('a folder has no revisions, and no shell expands ~', async () => {
+test('a folder and a package have no revisions, and no shell expands ~', async () => {
   const load =
     (model: string, options = {}) =>
     () =>
       Encoder.fromPretrained(model, options)
   await expectFailure(load(goldenFolder('bert'), { revision: 'main' }), 'ERR_INVALID_INPUT', /revision.*is a folder/)
+  const revision = 'main'
+  await expectFailure(load('all-minilm-l6-v2', { revision }), 'ERR_INVALID_INPUT', /revision.*is an installed package/)
   await expectFailure(load('~/no-such-model'), 'ERR_MODEL_NOT_FOUND', /No shell expands ~/)
   await expectFailure(load('file:///tmp/no-such-model'), 'ERR_MODEL_NOT_FOUND', /fileURLToPath/)
   await expectFailure(() => convert(goldenFolder('bert'), '~/converted'), 'ERR_INVALID_INPUT', /no shell expands ~/)

@@ -112,6 +112,10 @@ export async function mistakes(bert: Encoder) {
   await bert.encode('a', { layer: 1 })
   // @ts-expect-error: truncate has its own name for each end
   await bert.encode('a', { overflow: 'head' })
+  // @ts-expect-error: one of text, words and ids
+  await bert.encode({ text: 'a', words: ['b'] })
+  // @ts-expect-error: the same
+  await bert.embed({ ids: [1], text: 'a' })
   // @ts-expect-error: spans are for embed
   await bert.encode({ text: 'a', spans: [[0, 1]] })
   // @ts-expect-error: no such pool

@@ -48,9 +48,12 @@ export function locateHere(model: string | undefined, options: LocateOptions): P
   if (revision !== undefined && isFolder(name)) {
     throw invalidInput(`option revision is of models on the hub, and ${name} is a folder: leave it out`)
   }
-  // A package has no revisions.
-  const packages = revision === undefined ? packageFolders(name) : []
-  const isLocal = existsSync(name) || packages.some(folder => existsSync(join(folder, 'config.json')))
+  const packages = packageFolders(name)
+  const isPackage = packages.some(folder => existsSync(join(folder, 'config.json')))
+  if (revision !== undefined && isPackage) {
+    throw invalidInput(`option revision is of models on the hub, and ${name} is an installed package: leave it out`)
+  }
+  const isLocal = existsSync(name) || isPackage
   const offline = localFilesOnly ? 'option localFilesOnly is true' : offlineVariable()
   const isOnHub = !isLocal && isHubName(name)
   if (isOnHub && offline === undefined) return undefined

@@ -151,8 +151,11 @@ export function checkLayers(value: unknown): number[] | undefined {
     throw invalidInput(`option layers must be 'all', a number or an array of numbers, not ${describe(value)}`)
   }
   for (const layer of layers) {
-    if (!Number.isInteger(layer) || Math.abs(layer as number) > MAX_LAYER) {
+    if (!Number.isInteger(layer)) {
       throw invalidInput(`option layers must hold whole numbers of layers, not ${describeNumber(layer)}`)
+    }
+    if (Math.abs(layer as number) > MAX_LAYER) {
+      throw invalidInput(`layer ${describeNumber(layer)} does not exist: no model has that many`)
     }
   }
   return layers as number[]

@@ -121,7 +121,9 @@ function readSearchOptions(value: unknown) {
 
 function checkK(value: unknown): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 0xffff_ffff) return value as number
-  throw invalidInput(`k, how many neighbors to find, must be a whole number from 1 on, not ${describe(value)}`)
+  throw invalidInput(
+    `k, how many neighbors to find, must be a whole number from 1 to 4294967295, not ${describe(value)}`,
+  )
 }
 
 function oneOf<T extends string>(known: readonly T[], value: unknown, name: string): T {

@@ -38,7 +38,7 @@ export function readVectors(value: unknown, what: string, dim: number | undefine
 
 export function checkDim(value: unknown, what: string): number {
   if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 0xffff_ffff) return value as number
-  throw invalidInput(`${what} must be a whole number from 1 on, not ${describe(value)}`)
+  throw invalidInput(`${what} must be a whole number from 1 to 4294967295, not ${describe(value)}`)
 }
 
 function matrix(data: Float32Array, dim: number | undefined, what: string): Matrix {

@@ -1,50 +1,55 @@
-import type { Embeddings } from '../../index.d.ts'
+import type { Embeddings, EmbedOptions } from '../../index.d.ts'
+import type { Encoder } from '../encoder.ts'
 import type { EmbedCommand, EmbedFormat } from './arguments.ts'
 import { jsonRow } from './json.ts'
 import { npyArray } from './npy.ts'
-import { bytesOf, type Chunk, writeAll } from './output.ts'
+import { bytesOf, type Chunk, type Chunks, writeAll } from './output.ts'
 import { safetensorsFile } from './safetensors.ts'
-import { type ModelSummary, warnAbout, withTexts } from './texts.ts'
+import { type ModelSummary, Warnings, warnAbout, withTexts } from './texts.ts'
 
-const FORMATTERS: Record<EmbedFormat, (vectors: Embeddings, texts: string[], model: ModelSummary) => Iterable<Chunk>> =
-  {
-    jsonl: jsonLines,
-    npy: ({ data, dim }) => npyArray(data, [data.length / dim, dim]),
-    safetensors,
-  }
+type Options = EmbedOptions<'float32'>
+type Formatter = (encoder: Encoder, texts: string[], options: Options, model: ModelSummary) => Chunks
+
+const FORMATTERS: Record<EmbedFormat, Formatter> = {
+  jsonl: jsonLines,
+  npy: whole(({ data, dim }) => npyArray(data, [data.length / dim, dim])),
+  safetensors: whole(safetensors),
+}
 
 export async function embedCommand(command: EmbedCommand): Promise<void> {
   const { layers, combine, pool, normalize, prompt, maxTokens, truncateDim, overflow, format, out } = command
-  await withTexts(command, async (encoder, texts, model) => {
-    const vectors = await encoder.embed(texts, {
-      layers,
-      combine,
-      pool,
-      normalize,
-      prompt,
-      maxTokens,
-      truncateDim,
-      overflow,
-    })
-    if (vectors.pooling.source === 'default') {
-      process.stderr.write(
-        "The model's files do not say how to pool: this is the mean of the tokens. --pool chooses.\n",
-      )
-    }
-    warnAbout(vectors.texts)
-    return () => writeAll(FORMATTERS[format](vectors, texts, model), out)
-  })
+  const options = { layers, combine, pool, normalize, prompt, maxTokens, truncateDim, overflow }
+  await withTexts(command, (encoder, texts, model) => writeAll(FORMATTERS[format](encoder, texts, options, model), out))
 }
 
-/** A line a text: {"text", "embedding": [dim]}. */
-function* jsonLines(vectors: Embeddings, texts: string[]): Iterable<string> {
-  for (const [index, text] of texts.entries()) {
-    yield `{"text":${JSON.stringify(text)},"embedding":${jsonRow(vectors.get(index))}}\n`
+/** A line a text, {"text", "embedding": [dim]}, written as they are computed: of many texts none waits for all others. */
+async function* jsonLines(encoder: Encoder, texts: string[], options: Options): AsyncIterable<string> {
+  const warnings = new Warnings()
+  for await (const { index, input, vector, vectors } of encoder.stream(texts, { embed: options })) {
+    if (index === 0) sayWhoChosePooling(vectors)
+    warnings.see(vectors.texts[0]!, index)
+    yield `{"text":${JSON.stringify(input)},"embedding":${jsonRow(vector)}}\n`
+  }
+  warnings.say()
+}
+
+/** Formats that say at their beginning how much there is. */
+function whole(format: (vectors: Embeddings, model: ModelSummary) => Iterable<Chunk>): Formatter {
+  return async function* (encoder, texts, options, model) {
+    const vectors = await encoder.embed(texts, options)
+    sayWhoChosePooling(vectors)
+    warnAbout(vectors.texts)
+    yield* format(vectors, model)
   }
 }
 
+function sayWhoChosePooling({ pooling }: Embeddings): void {
+  if (pooling.source !== 'default') return
+  process.stderr.write("The model's files do not say how to pool: this is the mean of the tokens. --pool chooses.\n")
+}
+
 /** embeddings f32 [text, dim]; its metadata say what made them. */
-function safetensors({ data, dim, pooling, normalized }: Embeddings, _: string[], model: ModelSummary) {
+function safetensors({ data, dim, pooling, normalized }: Embeddings, model: ModelSummary) {
   const shape = [data.length / dim, dim]
   const metadata = {
     format: 'pt',

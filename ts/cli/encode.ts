@@ -19,6 +19,6 @@ export async function encodeCommand(command: EncodeCommand): Promise<void> {
   await withTexts(command, async (encoder, texts, summary) => {
     const states = await encoder.encode(texts, { layers, overflow })
     if (format !== 'text' || overflow !== 'error') warnAbout(states.texts)
-    return () => writeAll(FORMATTERS[format](states, summary), out)
+    await writeAll(FORMATTERS[format](states, summary), out)
   })
 }

@@ -35,7 +35,7 @@ Options:
                    npy                 NumPy array [layer, token of all texts, hidden], float32
                    safetensors         hidden_states [layer, token of all texts, hidden], input_ids, starts, layers
                    of embed:
-                   jsonl (the default) a line a text: {text, embedding: [dim]}
+                   jsonl (the default) a line a text, as they are computed: {text, embedding: [dim]}
                    npy                 NumPy array [text, dim], float32
                    safetensors         embeddings [text, dim]
   --combine C      embed: how layers become one: mean (the default), sum, max, concat

@@ -25,7 +25,10 @@ async function readLines(): Promise<string[]> {
 /** An error about text N says that it is line N + 1 of the input. */
 function withLine(error: unknown): unknown {
   if (!(error instanceof BertLayersError)) return error
-  const message = error.message.replace(/^text (\d+)\b/, (text, index) => `line ${+index + 1} of the input (${text})`)
+  const message = error.message.replace(
+    /^(?:text|input) (\d+)\b/,
+    (_, index) => `line ${+index + 1} of the input (text ${index})`,
+  )
   return new BertLayersError(error.code, message, { cause: error })
 }
 

@@ -7,6 +7,9 @@ import { pipeline } from 'node:stream/promises'
 
 export type Chunk = string | Uint8Array
 
+/** All there is to write, or what is made while earlier chunks are written. */
+export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>
+
 /** Bytes written at a time, so that a slow reader holds us up and not our memory. */
 const PIECE = 1 << 20
 
@@ -28,7 +31,7 @@ export async function checkOut(file: string): Promise<void> {
 }
 
 /** Writes chunks to a file or to standard output, as fast as it takes them. A file has its name once it is complete. */
-export async function writeAll(chunks: Iterable<Chunk>, file: string | undefined): Promise<void> {
+export async function writeAll(chunks: Chunks, file: string | undefined): Promise<void> {
   if (file === undefined) return write(chunks, process.stdout, false)
   const found = await statOf(file)
   // A device or a pipe is written to; it must not be replaced.
@@ -56,7 +59,7 @@ async function replace(file: string, before: Stats | undefined, fill: (temporary
   }
 }
 
-async function write(chunks: Iterable<Chunk>, target: Writable, end: boolean): Promise<void> {
+async function write(chunks: Chunks, target: Writable, end: boolean): Promise<void> {
   await pipeline(Readable.from(pieces(chunks)), target, { end })
 }
 
@@ -73,8 +76,8 @@ async function targetOf(file: string): Promise<string> {
   return realpath(file).catch(() => file)
 }
 
-function* pieces(chunks: Iterable<Chunk>): Iterable<Chunk> {
-  for (const chunk of chunks) {
+async function* pieces(chunks: Chunks): AsyncIterable<Chunk> {
+  for await (const chunk of chunks) {
     if (typeof chunk === 'string') yield chunk
     else for (let at = 0; at < chunk.length; at += PIECE) yield chunk.subarray(at, at + PIECE)
   }

@@ -18,12 +18,11 @@ export interface ModelSummary {
 }
 
 /**
- * Reads a command's texts, loads its model, and computes; what `compute` gives then writes. An error of `compute` about a text
- * says which line it is.
+ * Reads a command's texts, loads its model, and lets `compute` do the rest. An error of it about a text says which line it is.
  */
 export async function withTexts(
   command: TextsCommand & { format: string },
-  compute: (encoder: Encoder, texts: string[], model: ModelSummary) => Promise<() => Promise<void>>,
+  compute: (encoder: Encoder, texts: string[], model: ModelSummary) => Promise<void>,
 ): Promise<void> {
   const { model, revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads, format, out } = command
   if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
@@ -36,24 +35,36 @@ export async function withTexts(
     const { modelType, numLayers, hiddenSize } = encoder.config
     const name = model ?? DEFAULT_MODEL
     const summary = { name, modelType, numLayers, hiddenSize, device: encoder.device, dtype: encoder.dtype }
-    const write = await compute(encoder, texts, summary).catch(explain)
-    await write()
+    await compute(encoder, texts, summary).catch(explain)
   } finally {
     await encoder.dispose()
   }
 }
 
-/** Says on standard error what an output of numbers does not show: texts that were cut, or that the model hardly knows. */
-export function warnAbout(texts: readonly TokenizedText[]): void {
-  for (const warningOf of [cutHint, unknownHint]) {
-    const found = texts.flatMap((text, index) => {
-      const warning = warningOf(text).trim()
-      return warning === '' ? [] : [`text ${index}: ${warning}`]
-    })
-    if (found.length === 0) continue
-    const others = found.length > 1 ? `; the like goes for ${found.length - 1} more` : ''
-    process.stderr.write(`${found[0]}${others}\n`)
+/** What an output of numbers does not show: texts that were cut, or that the model hardly knows. */
+export class Warnings {
+  readonly #found = [cutHint, unknownHint].map(hintOf => ({ hintOf, first: '', count: 0 }))
+
+  see(text: TokenizedText, index: number): void {
+    for (const found of this.#found) {
+      const hint = found.hintOf(text).trim()
+      if (hint !== '' && found.count++ === 0) found.first = `text ${index}: ${hint}`
+    }
   }
+
+  /** Says it on standard error. */
+  say(): void {
+    for (const { first, count } of this.#found) {
+      const others = count > 1 ? `; the like goes for ${count - 1} more` : ''
+      if (count > 0) process.stderr.write(`${first}${others}\n`)
+    }
+  }
+}
+
+export function warnAbout(texts: readonly TokenizedText[]): void {
+  const warnings = new Warnings()
+  for (const [index, text] of texts.entries()) warnings.see(text, index)
+  warnings.say()
 }
 
 function cutHint({ truncated }: TokenizedText): string {

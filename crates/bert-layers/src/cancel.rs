@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{Error, Result};
 
-/// Stops a call from another thread. Clones share one flag; it is read between the chunks of rows that a layer is computed in.
+/// Stops a call from another thread. Clones share one flag; it is read before each operation, and in float32 between the blocks
+/// of rows that a product is computed in.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<Flag>);
 

@@ -70,14 +70,20 @@ impl Embeddings {
             data.truncate(count * dim);
             data.shrink_to_fit(); // so that it can be handed on as it is
         }
+        // An infinite number leaves no direction to normalize and no scale to round by; where neither is asked for it is still no result.
+        if data.iter().any(|x| !x.is_finite()) {
+            return Err(Error::InvalidInput(
+                "a vector has numbers beyond float32: give combine smaller weights".into(),
+            ));
+        }
         if used.normalize {
-            // An infinite number leaves no direction: the others would be 0 beside it.
-            if data.iter().any(|x| !x.is_finite()) {
-                return Err(Error::InvalidInput(
-                    "a vector has numbers beyond float32, so it has no direction to normalize: give combine smaller weights".into(),
-                ));
-            }
             data.chunks_exact_mut(dim).for_each(normalize);
+        }
+        if precision == Precision::Float16 && data.iter().any(|&x| half::f16::from_f32(x).is_infinite()) {
+            return Err(Error::InvalidInput(
+                "a vector has numbers beyond float16, which ends at 65504: choose precision 'float32', normalize, or give combine smaller weights"
+                    .into(),
+            ));
         }
         Ok(Self { vectors: Vectors::new(data, dim, precision), dim, layers, starts, used, tokens, cuts })
     }

@@ -71,7 +71,7 @@ impl<S: Send + 'static> Queue<S> {
     {
         let (reply, promise) = Reply::<T>::new(env)?;
         let job: Job<S> = Box::new(move |value| reply.send(value.and_then(|value| catch(|| job(value)))));
-        // A thread that is gone answers nothing; its jobs never panic, so this is a queue that was never started.
+        // The thread is there for as long as this is, as its jobs do not panic; were it gone, the job would still be answered.
         if let Err(unsent) = self.jobs.send(job) {
             unsent.0(Err(Error::Disposed));
         }

@@ -82,7 +82,7 @@ impl<'a> Fields<'a> {
         // A u32 is more than any dimension of a model, and keeps products of two within 64 bits.
         value.as_u64().filter(|&n| n >= least as u64 && n <= u64::from(u32::MAX)).map(|n| n as usize).ok_or_else(|| {
             let field = self.name(field);
-            self.invalid(format!("field '{field}' must be a whole number of at least {least}, is {value}"))
+            self.invalid(format!("field '{field}' must be a whole number from {least} to {}, is {value}", u32::MAX))
         })
     }
 
