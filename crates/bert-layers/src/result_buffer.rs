@@ -19,7 +19,7 @@ const MOST_FLOATS: usize = (1 << 30) / size_of::<f32>();
 /// Buffers that nobody uses, the last dropped last.
 static KEPT: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Floats at a fixed place in memory, as many as asked for. Those that are [`allocate`](Self::allocate)d start on a cache line.
+/// Floats at a fixed place in memory, as many as asked for. Those that are allocated here start on a cache line.
 #[derive(Default)]
 pub struct ResultBuffer {
     memory: Vec<f32>,
