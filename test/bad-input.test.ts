@@ -38,6 +38,7 @@ describe('inputs', () => {
     ['holes', new Array(2), /text 0.*undefined/],
     ['a date', [new Date(0)], /text 0/],
     ['an empty object', {}, /text 0.*none of text, words and ids/],
+    ['a promise', Promise.resolve('Hello'), /text 0.*not a Promise: await it/],
     ['two kinds at once', { text: 'a', ids: [1] }, /text 0.*text and ids/],
     ['a field that does not exist', { text: 'a', piar: 'b' }, /text 0.*'piar'.*'pair'/],
     ["Transformers' names", ['a', { input_ids: [1] }], /text 1.*'input_ids'.*'ids'/],

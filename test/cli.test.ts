@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Encoder } from 'bert-layers'
@@ -342,6 +343,44 @@ describe('standard input', () => {
     const { code, stdout, stderr } = await runNode([CLI, 'encode'], { input: Uint8Array.of(0x61, 0xff, 0x0a) })
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toMatch(/^ERR_INVALID_INPUT: .*UTF-8/)
+  })
+
+  test('of embed is read as it comes: a line has its vector before the next is there', async () => {
+    const child = spawn(process.execPath, [CLI, 'embed'])
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+    for (const given of ['Hello', '', 'Grüße']) {
+      // In halves, the second of which begins within a character of the last text.
+      const bytes = Buffer.from(`${given}\r\n`)
+      child.stdin.write(bytes.subarray(0, 3))
+      await sleep(20)
+      child.stdin.write(bytes.subarray(3))
+      expect(JSON.parse((await lines.next()).value)).toMatchObject({ text: given })
+    }
+    child.stdin.end('no newline')
+    expect(JSON.parse((await lines.next()).value)).toMatchObject({ text: 'no newline' })
+    expect(await ended(child)).toEqual({ code: 0, signal: null })
+  })
+
+  test.each([
+    ['that is not UTF-8', Buffer.of(0x62, 0xc3, 0x0a), /^ERR_INVALID_INPUT: line 3 of standard input is not UTF-8/],
+    ['with a text too long', 'word '.repeat(600), /^ERR_TOO_MANY_TOKENS: line 3 of the input \(text 2\) has 602/],
+  ])('of embed %s fails after what came before, and does not wait for more', async (_, bad, error) => {
+    const child = spawn(process.execPath, [CLI, 'embed'])
+    child.stdin.on('error', () => {}) // EPIPE: nobody reads it any more
+    child.stdin.write(Buffer.concat([Buffer.from('Hello\nworld\n'), Buffer.from(bad), Buffer.from('\nmore\n')]))
+    const [end, out, errors] = await Promise.all([ended(child), text(child.stdout), text(child.stderr)])
+    expect(end).toEqual({ code: 1, signal: null })
+    expect(out.match(/"text":"\w*"/g)).toEqual(['"text":"Hello"', '"text":"world"'])
+    expect(errors).toMatch(error)
+  })
+
+  test('does not keep a command waiting whose model is not there', async () => {
+    const child = spawn(process.execPath, [CLI, 'embed', '--model', '/no/such'])
+    child.stdin.on('error', () => {})
+    child.stdin.write('Hello\n')
+    const [end, errors] = await Promise.all([ended(child), text(child.stderr)])
+    expect(end).toEqual({ code: 1, signal: null })
+    expect(errors).toMatch(/^ERR_MODEL_NOT_FOUND/)
   })
 
   test('an error about a text says its line', async () => {

@@ -1,3 +1,4 @@
+import { isPromise } from 'node:util/types'
 import type { IdsInput, TextInput, WordsInput } from '../index.d.ts'
 import type { NativeInput } from './binding.ts'
 import { BertLayersError, invalidInput } from './errors.ts'
@@ -62,7 +63,8 @@ function readSpans(spans: unknown, length: number, what: string): Uint32Array {
 /** One input; `what` it is called in errors. */
 export function readInput(input: unknown, what: string): NativeInput {
   if (typeof input === 'string') return { text: checkText(input, what) }
-  if (!isObject(input)) throw invalidInput(`${what} must be a string, ${KINDS}, not ${describe(input)}${advice(input)}`)
+  if (!isObject(input) || isPromise(input))
+    throw invalidInput(`${what} must be a string, ${KINDS}, not ${describe(input)}${advice(input)}`)
   const fields: { [K in Key]?: unknown } = checkKeys(input, KEYS, `${what}: the field`)
   const kinds = (['text', 'words', 'ids'] as const).filter(kind => fields[kind] !== undefined)
   if (kinds.length !== 1) {
@@ -122,6 +124,7 @@ function refuse(value: unknown, message: string): void {
 }
 
 function advice(input: unknown): string {
+  if (isPromise(input)) return ': await it first'
   if (typeof input === 'number' || typeof input === 'bigint' || ArrayBuffer.isView(input))
     return ': token ids go in { ids }'
   return Array.isArray(input) ? ': a pair goes in { text, pair }, split words in { words }' : ''

@@ -2,28 +2,38 @@ import type { Embeddings, EmbedOptions } from '../../index.d.ts'
 import type { Encoder } from '../encoder.ts'
 import type { EmbedCommand, EmbedFormat } from './arguments.ts'
 import { jsonRow } from './json.ts'
+import { readTexts, streamTexts } from './lines.ts'
 import { npyArray } from './npy.ts'
-import { bytesOf, type Chunk, type Chunks, writeAll } from './output.ts'
+import { bytesOf, type Chunk, writeAll } from './output.ts'
 import { safetensorsFile } from './safetensors.ts'
 import { type ModelSummary, Warnings, warnAbout, withTexts } from './texts.ts'
 
 type Options = EmbedOptions<'float32'>
-type Formatter = (encoder: Encoder, texts: string[], options: Options, model: ModelSummary) => Chunks
+type Source = Iterable<string> | AsyncIterable<string>
 
-const FORMATTERS: Record<EmbedFormat, Formatter> = {
-  jsonl: jsonLines,
-  npy: whole(({ data, dim }) => npyArray(data, [data.length / dim, dim])),
-  safetensors: whole(safetensors),
+/** Formats that say at their beginning how much there is. */
+const WHOLE: Record<Exclude<EmbedFormat, 'jsonl'>, (vectors: Embeddings, model: ModelSummary) => Iterable<Chunk>> = {
+  npy: ({ data, dim }) => npyArray(data, [data.length / dim, dim]),
+  safetensors,
 }
 
 export async function embedCommand(command: EmbedCommand): Promise<void> {
   const { layers, combine, pool, normalize, prompt, maxTokens, truncateDim, overflow, format, out } = command
   const options = { layers, combine, pool, normalize, prompt, maxTokens, truncateDim, overflow }
-  await withTexts(command, (encoder, texts, model) => writeAll(FORMATTERS[format](encoder, texts, options, model), out))
+  if (format === 'jsonl') {
+    await withTexts(command, streamTexts, (encoder, texts) => writeAll(jsonLines(encoder, texts, options), out))
+    return
+  }
+  await withTexts(command, readTexts, async (encoder, texts, model) => {
+    const vectors = await encoder.embed(texts, options)
+    sayWhoChosePooling(vectors)
+    warnAbout(vectors.texts)
+    await writeAll(WHOLE[format](vectors, model), out)
+  })
 }
 
-/** A line a text, {"text", "embedding": [dim]}, written as they are computed: of many texts none waits for all others. */
-async function* jsonLines(encoder: Encoder, texts: string[], options: Options): AsyncIterable<string> {
+/** A line a text, {"text", "embedding": [dim]}, written as they are computed: no text waits for those after it. */
+async function* jsonLines(encoder: Encoder, texts: Source, options: Options): AsyncIterable<string> {
   const warnings = new Warnings()
   for await (const { index, input, vector, vectors } of encoder.stream(texts, { embed: options })) {
     if (index === 0) sayWhoChosePooling(vectors)
@@ -31,16 +41,6 @@ async function* jsonLines(encoder: Encoder, texts: string[], options: Options): 
     yield `{"text":${JSON.stringify(input)},"embedding":${jsonRow(vector)}}\n`
   }
   warnings.say()
-}
-
-/** Formats that say at their beginning how much there is. */
-function whole(format: (vectors: Embeddings, model: ModelSummary) => Iterable<Chunk>): Formatter {
-  return async function* (encoder, texts, options, model) {
-    const vectors = await encoder.embed(texts, options)
-    sayWhoChosePooling(vectors)
-    warnAbout(vectors.texts)
-    yield* format(vectors, model)
-  }
 }
 
 function sayWhoChosePooling({ pooling }: Embeddings): void {

@@ -1,6 +1,7 @@
 import type { HiddenStates } from '../../index.d.ts'
 import type { EncodeCommand, Format } from './arguments.ts'
 import { jsonChunks } from './json.ts'
+import { readTexts } from './lines.ts'
 import { npyChunks } from './npy.ts'
 import { type Chunk, writeAll } from './output.ts'
 import { safetensorsChunks } from './safetensors.ts'
@@ -16,7 +17,7 @@ const FORMATTERS: Record<Format, (states: HiddenStates, model: ModelSummary) => 
 
 export async function encodeCommand(command: EncodeCommand): Promise<void> {
   const { layers, overflow, format, out } = command
-  await withTexts(command, async (encoder, texts, summary) => {
+  await withTexts(command, readTexts, async (encoder, texts, summary) => {
     const states = await encoder.encode(texts, { layers, overflow })
     if (format !== 'text' || overflow !== 'error') warnAbout(states.texts)
     await writeAll(FORMATTERS[format](states, summary), out)

@@ -2,7 +2,7 @@ import type { TokenizedText } from '../../index.d.ts'
 import type { Encoder } from '../encoder.ts'
 import { DEFAULT_MODEL } from '../packages.ts'
 import { type TextsCommand, UsageError } from './arguments.ts'
-import { readTexts } from './lines.ts'
+import type { Texts } from './lines.ts'
 import { load } from './load.ts'
 import { checkOut } from './output.ts'
 import { unknownHint } from './text.ts'
@@ -20,17 +20,20 @@ export interface ModelSummary {
 /**
  * Reads a command's texts, loads its model, and lets `compute` do the rest. An error of it about a text says which line it is.
  */
-export async function withTexts(
+export async function withTexts<T>(
   command: TextsCommand & { format: string },
-  compute: (encoder: Encoder, texts: string[], model: ModelSummary) => Promise<void>,
+  read: (given: string[]) => Promise<Texts<T>>,
+  compute: (encoder: Encoder, texts: T, model: ModelSummary) => Promise<void>,
 ): Promise<void> {
   const { model, revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads, format, out } = command
   if ((format === 'npy' || format === 'safetensors') && out === undefined && process.stdout.isTTY) {
     throw new UsageError(`${format} is not for a terminal: give --out FILE, or redirect the output`)
   }
   if (out !== undefined) await checkOut(out)
-  const { texts, explain } = await readTexts(command.texts)
-  const encoder = await load(model, { revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads })
+  const { texts, explain } = await read(command.texts)
+  const encoder = await load(model, { revision, cacheDir, localFilesOnly, dtype, lastLayer, device, threads }).catch(
+    explain,
+  )
   try {
     const { modelType, numLayers, hiddenSize } = encoder.config
     const name = model ?? DEFAULT_MODEL
