@@ -1,5 +1,6 @@
 import type { Embeddings, EmbedOptions } from '../../index.d.ts'
 import type { Encoder } from '../encoder.ts'
+import type { Source } from '../stream.ts'
 import type { EmbedCommand, EmbedFormat } from './arguments.ts'
 import { jsonRow } from './json.ts'
 import { readTexts, streamTexts } from './lines.ts'
@@ -9,7 +10,6 @@ import { safetensorsFile } from './safetensors.ts'
 import { type ModelSummary, Warnings, warnAbout, withTexts } from './texts.ts'
 
 type Options = EmbedOptions<'float32'>
-type Source = Iterable<string> | AsyncIterable<string>
 
 /** Formats that say at their beginning how much there is. */
 const WHOLE: Record<Exclude<EmbedFormat, 'jsonl'>, (vectors: Embeddings, model: ModelSummary) => Iterable<Chunk>> = {
@@ -33,7 +33,7 @@ export async function embedCommand(command: EmbedCommand): Promise<void> {
 }
 
 /** A line a text, {"text", "embedding": [dim]}, written as they are computed: no text waits for those after it. */
-async function* jsonLines(encoder: Encoder, texts: Source, options: Options): AsyncIterable<string> {
+async function* jsonLines(encoder: Encoder, texts: Source<string>, options: Options): AsyncIterable<string> {
   const warnings = new Warnings()
   for await (const { index, input, vector, vectors } of encoder.stream(texts, { embed: options })) {
     if (index === 0) sayWhoChosePooling(vectors)

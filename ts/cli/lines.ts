@@ -1,5 +1,8 @@
 import { BertLayersError } from '../errors.ts'
+import type { Source } from '../stream.ts'
 import { UsageError } from './arguments.ts'
+
+const NEWLINE = 0x0a
 
 /** The texts of a command: its arguments or, without any, the lines of standard input. */
 export interface Texts<T> {
@@ -17,7 +20,7 @@ export async function readTexts(given: string[]): Promise<Texts<string[]>> {
 }
 
 /** As they come: of standard input only the first is waited for. */
-export async function streamTexts(given: string[]): Promise<Texts<Iterable<string> | AsyncIterable<string>>> {
+export async function streamTexts(given: string[]): Promise<Texts<Source<string>>> {
   if (given.length > 0) {
     const explain = (error: unknown): never => {
       throw error
@@ -50,9 +53,9 @@ async function* standardInput(): AsyncGenerator<string> {
   let line = ''
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     for (let from = 0, end = 0; from < chunk.length; from = end) {
-      end = chunk.indexOf('\n', from) + 1 || chunk.length
+      end = chunk.indexOf(NEWLINE, from) + 1 || chunk.length
       line += decode(chunk.subarray(from, end))
-      if (!line.endsWith('\n')) continue
+      if (chunk[end - 1] !== NEWLINE) continue
       yield line.slice(0, line.endsWith('\r\n') ? -2 : -1)
       line = ''
       count++
